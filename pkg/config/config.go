@@ -1,0 +1,168 @@
+// Package config reads ingot.hcl, the one settings file: typed, with a default for everything but the name of the
+// application, and with errors that say which line is wrong and what is allowed there.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/gohcl"
+	"github.com/hashicorp/hcl/v2/hclparse"
+)
+
+// File is the name of the settings file, at the root of the repository.
+const File = "ingot.hcl"
+
+// DefaultRegion is used where neither ingot.hcl nor the AWS configuration names a region.
+const DefaultRegion = "us-west-1"
+
+// ErrNotFound is returned by Find where no folder up to the root has an ingot.hcl.
+var ErrNotFound = errors.New("no " + File)
+
+// Config is what ingot.hcl says, with the defaults filled in.
+type Config struct {
+	// App names everything that is made: images, templates, groups, parameters. 2–24 lower-case letters, digits
+	// and hyphens: a target group's name may have 32 characters (ELBv2), and ours adds a suffix.
+	App string `hcl:"app"`
+
+	// Region is an AWS region, or empty for the usual AWS chain. AWS_REGION in the environment goes before it.
+	Region string `hcl:"region,optional"`
+
+	Image     *Image     `hcl:"image,block"`
+	Service   *Service   `hcl:"service,block"`
+	Fleet     *Fleet     `hcl:"fleet,block"`
+	Rollout   *Rollout   `hcl:"rollout,block"`
+	Terraform *Terraform `hcl:"terraform,block"`
+
+	// Root is the folder that holds the file.
+	Root string
+}
+
+// Image is the public image that the base AMI is made from: the newest one that matches.
+type Image struct {
+	Owner        string `hcl:"owner,optional"`        // AWS account ID, 12 digits
+	Name         string `hcl:"name,optional"`         // name, with * and ? as wildcards
+	User         string `hcl:"user,optional"`         // the user that SSH logs in as
+	Architecture string `hcl:"architecture,optional"` // x86_64 or arm64
+}
+
+// Service is what the application AMI runs.
+type Service struct {
+	Source string `hcl:"source,optional"` // folder of the Go module, relative to the root
+	Port   int    `hcl:"port,optional"`   // TCP port that it listens on
+	Health string `hcl:"health,optional"` // path that answers 200 once it can serve
+}
+
+// Fleet is the Auto Scaling group and its load balancer.
+type Fleet struct {
+	InstanceType   string `hcl:"instance_type,optional"`
+	Min            int    `hcl:"min,optional"`             // instances
+	Max            int    `hcl:"max,optional"`             // instances
+	CertificateARN string `hcl:"certificate_arn,optional"` // ACM certificate; with it the load balancer speaks HTTPS
+	Domain         string `hcl:"domain,optional"`          // host name that leads to the load balancer; a certificate needs one
+}
+
+// Rollout says how instances are replaced.
+type Rollout struct {
+	MinHealthy int    `hcl:"min_healthy,optional"` // percent of the desired capacity, 0–100
+	MaxHealthy int    `hcl:"max_healthy,optional"` // percent, 100–200, at most 100 above MinHealthy
+	Warmup     string `hcl:"warmup,optional"`      // duration, whole seconds, at most one hour
+}
+
+// Terraform says where the terraform command finds things.
+type Terraform struct {
+	// PluginDir is a folder with an unpacked provider mirror (it holds registry.terraform.io). Without it the
+	// registry is used, and where that cannot be reached, a mirror in one of the usual places.
+	PluginDir string `hcl:"plugin_dir,optional"`
+}
+
+// WarmupDuration is Warmup as a duration.
+func (r *Rollout) WarmupDuration() time.Duration {
+	d, _ := time.ParseDuration(r.Warmup) // checked when the file was read
+	return d
+}
+
+// Default returns the settings of a file that says nothing but the application's name.
+func Default() *Config {
+	return &Config{
+		Image:     &Image{Owner: "136693071363", Name: "debian-13-amd64-*", User: "admin", Architecture: "x86_64"},
+		Service:   &Service{Source: "service", Port: 8080, Health: "/healthz"},
+		Fleet:     &Fleet{InstanceType: "t3.micro", Min: 2, Max: 4},
+		Rollout:   &Rollout{MinHealthy: 100, MaxHealthy: 200, Warmup: "30s"},
+		Terraform: &Terraform{},
+	}
+}
+
+// Find reads the ingot.hcl of dir or of the nearest folder above it.
+func Find(dir string) (*Config, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	for at := dir; ; at = filepath.Dir(at) {
+		c, err := Load(filepath.Join(at, File))
+		if !errors.Is(err, fs.ErrNotExist) {
+			return c, err
+		}
+		if at == filepath.Dir(at) {
+			return nil, fmt.Errorf("%w in %q or above it; write one with: echo 'app = \"hello\"' > %s", ErrNotFound, dir, File)
+		}
+	}
+}
+
+// Load reads one file. Its errors are of type *Error, or wrap fs.ErrNotExist.
+func Load(path string) (*Config, error) {
+	src, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	c, err := Parse(src, filepath.Base(path))
+	if err != nil {
+		return nil, err
+	}
+	c.Root = filepath.Dir(path)
+	return c, nil
+}
+
+// Parse reads settings; name is how errors call the file. Its errors are of type *Error.
+func Parse(src []byte, name string) (*Config, error) {
+	file, diags := hclparse.NewParser().ParseHCL(src, name)
+	if diags.HasErrors() {
+		return nil, newError(diags)
+	}
+	c := Default()
+	if diags := gohcl.DecodeBody(file.Body, nil, c); diags.HasErrors() {
+		return nil, newError(diags)
+	}
+	if diags := c.validate(positions(file.Body)); diags.HasErrors() {
+		return nil, newError(diags)
+	}
+	return c, nil
+}
+
+// Error is everything that is wrong with a settings file, a line each: file:line:column: what, and what is allowed.
+type Error struct{ Problems []string }
+
+func (e *Error) Error() string { return strings.Join(e.Problems, "\n") }
+
+func newError(diags hcl.Diagnostics) *Error {
+	e := &Error{}
+	for _, d := range diags {
+		at := ""
+		if d.Subject != nil {
+			at = fmt.Sprintf("%s:%d:%d: ", d.Subject.Filename, d.Subject.Start.Line, d.Subject.Start.Column)
+		}
+		text := d.Summary
+		if d.Detail != "" {
+			text += ": " + strings.ReplaceAll(d.Detail, "\n", " ")
+		}
+		e.Problems = append(e.Problems, at+text)
+	}
+	return e
+}

@@ -1,0 +1,101 @@
+package config
+
+import (
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+)
+
+var (
+	appPattern      = regexp.MustCompile(`^[a-z][a-z0-9-]{0,22}[a-z0-9]$`)
+	regionPattern   = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-[0-9]$`)
+	accountPattern  = regexp.MustCompile(`^([0-9]{12}|self|amazon)$`)
+	userPattern     = regexp.MustCompile(`^[a-z_][a-z0-9_-]{0,31}$`)
+	healthPattern   = regexp.MustCompile(`^/[!-~]*$`)
+	instancePattern = regexp.MustCompile(`^[a-z0-9-]+\.[a-z0-9-]+$`)
+	domainPattern   = regexp.MustCompile(`^(|[a-z0-9-]+(\.[a-z0-9-]+)+)$`)
+	certPattern     = regexp.MustCompile(`^(|arn:aws[a-z-]*:acm:[a-z0-9-]+:[0-9]{12}:certificate/.+)$`)
+)
+
+// architectures are the ones that EC2 has Debian images for, by EC2's names.
+var architectures = []string{"x86_64", "arm64"}
+
+// maxInstances keeps a slip of the finger from buying a data centre; the quota of a new account is far below it.
+const maxInstances = 1000
+
+// position finds where a setting stands: "rollout.warmup". For one that the file leaves out it is where its block
+// begins, if the file has that.
+type position func(name string) *hcl.Range
+
+func positions(body hcl.Body) position {
+	found := map[string]*hcl.Range{}
+	root, ok := body.(*hclsyntax.Body)
+	if !ok {
+		return func(string) *hcl.Range { return nil }
+	}
+	add := func(prefix string, b *hclsyntax.Body) {
+		for name, a := range b.Attributes {
+			found[prefix+name] = a.Expr.Range().Ptr()
+		}
+	}
+	add("", root)
+	for _, b := range root.Blocks {
+		found[b.Type] = b.TypeRange.Ptr()
+		add(b.Type+".", b.Body)
+	}
+	return func(name string) *hcl.Range {
+		if at := found[name]; at != nil {
+			return at
+		}
+		block, _, _ := strings.Cut(name, ".")
+		return found[block]
+	}
+}
+
+func (c *Config) validate(at position) hcl.Diagnostics {
+	var diags hcl.Diagnostics
+	check := func(ok bool, name string, value any, allowed string) {
+		if !ok {
+			diags = append(diags, &hcl.Diagnostic{Severity: hcl.DiagError, Subject: at(name),
+				Summary: fmt.Sprintf("%s is %#v", name, value), Detail: "allowed is " + allowed})
+		}
+	}
+	check(appPattern.MatchString(c.App), "app", c.App, "a name of 2 to 24 lower-case letters, digits and hyphens that begins with a letter")
+	check(c.Region == "" || regionPattern.MatchString(c.Region), "region", c.Region, `a region such as "us-west-1"`)
+
+	check(accountPattern.MatchString(c.Image.Owner), "image.owner", c.Image.Owner, `an account of 12 digits, "amazon" or "self"`)
+	check(c.Image.Name != "" && len(c.Image.Name) <= 128, "image.name", c.Image.Name, "1 to 128 characters, with * and ? as wildcards")
+	check(userPattern.MatchString(c.Image.User), "image.user", c.Image.User, "a Linux user name")
+	check(slices.Contains(architectures, c.Image.Architecture), "image.architecture", c.Image.Architecture, quoted(architectures))
+
+	check(local(c.Service.Source), "service.source", c.Service.Source, "a folder inside the repository")
+	check(c.Service.Port >= 1 && c.Service.Port <= 65535 && c.Service.Port != 22, "service.port", c.Service.Port, "1 to 65535, but not 22, which is SSH's")
+	check(healthPattern.MatchString(c.Service.Health), "service.health", c.Service.Health, `a path such as "/healthz"`)
+
+	check(instancePattern.MatchString(c.Fleet.InstanceType), "fleet.instance_type", c.Fleet.InstanceType, `an instance type such as "t3.micro"`)
+	check(c.Fleet.Min >= 1 && c.Fleet.Min <= maxInstances, "fleet.min", c.Fleet.Min, fmt.Sprintf("1 to %d", maxInstances))
+	check(c.Fleet.Max >= c.Fleet.Min && c.Fleet.Max <= maxInstances, "fleet.max", c.Fleet.Max, fmt.Sprintf("fleet.min (%d) to %d", c.Fleet.Min, maxInstances))
+	check(certPattern.MatchString(c.Fleet.CertificateARN), "fleet.certificate_arn", c.Fleet.CertificateARN, "the ARN of an ACM certificate, or nothing")
+	check(domainPattern.MatchString(c.Fleet.Domain), "fleet.domain", c.Fleet.Domain, `a host name such as "www.example.com", or nothing`)
+	check(c.Fleet.CertificateARN == "" || c.Fleet.Domain != "", "fleet.domain", c.Fleet.Domain, "the host name of fleet.certificate_arn")
+
+	check(c.Rollout.MinHealthy >= 0 && c.Rollout.MinHealthy <= 100, "rollout.min_healthy", c.Rollout.MinHealthy, "0 to 100")
+	check(c.Rollout.MaxHealthy >= 100 && c.Rollout.MaxHealthy <= 200, "rollout.max_healthy", c.Rollout.MaxHealthy, "100 to 200")
+	check(c.Rollout.MaxHealthy-c.Rollout.MinHealthy <= 100, "rollout.max_healthy", c.Rollout.MaxHealthy, fmt.Sprintf("at most 100 more than rollout.min_healthy (%d)", c.Rollout.MinHealthy))
+	warmup, err := time.ParseDuration(c.Rollout.Warmup)
+	check(err == nil && warmup >= 0 && warmup <= time.Hour && warmup%time.Second == 0, "rollout.warmup", c.Rollout.Warmup, `a duration in whole seconds up to an hour, such as "30s"`)
+	return diags
+}
+
+// local tells whether a path stays inside the repository.
+func local(path string) bool { return path != "" && filepath.IsLocal(filepath.FromSlash(path)) }
+
+func quoted(values []string) string {
+	return `"` + strings.Join(values, `" or "`) + `"`
+}

@@ -1,0 +1,45 @@
+package devenv
+
+import (
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/ingot-build/ingot/pkg/provision"
+)
+
+// show is a path as messages name it: relative to the working folder where it lies below that.
+func (o Options) show(path string) string {
+	if o.WorkDir == "" {
+		return path
+	}
+	short, err := filepath.Rel(o.WorkDir, path)
+	if err != nil || short == ".." || strings.HasPrefix(short, ".."+string(filepath.Separator)) {
+		return path
+	}
+	return short
+}
+
+// position is how Go's commands name a place in the folder that they work in: "./main.go:12:3: …", "sub/x.go:4: …". The compiler's
+// own paths are relative, as it runs in the source folder.
+var position = regexp.MustCompile(`(?m)^([\t ]*(?:vet: )?)((?:\./)?[^\s:/][^\s:]*):(\d+)(:\d+)?:`)
+
+// onDisk puts the paths of this machine's disk in place of those that the machine knows, in a stage's output. The files are below
+// folder there.
+func (o Options) onDisk(folder, output string) string {
+	output = strings.ReplaceAll(output, "\r", "")
+	output = position.ReplaceAllStringFunc(output, func(at string) string {
+		m := position.FindStringSubmatch(at)
+		if !strings.Contains(filepath.Base(m[2]), ".") { // "line 3:" and such
+			return at
+		}
+		return m[1] + o.show(filepath.Join(o.Source, filepath.FromSlash(m[2]))) + ":" + m[3] + m[4] + ":"
+	})
+	for _, name := range []string{provision.Source, provision.Tree} {
+		inside := regexp.MustCompile(regexp.QuoteMeta(folder+"/"+name) + `(/[^\s:"']*)?`)
+		output = inside.ReplaceAllStringFunc(output, func(path string) string {
+			return o.show(o.path(strings.TrimPrefix(path, folder+"/")))
+		})
+	}
+	return output
+}

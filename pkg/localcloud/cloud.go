@@ -1,0 +1,141 @@
+package localcloud
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+
+	"github.com/ingot-build/ingot/pkg/localcloud/internal/autoscaling"
+	"github.com/ingot-build/ingot/pkg/localcloud/internal/compute"
+	"github.com/ingot-build/ingot/pkg/localcloud/internal/compute/dockercompute"
+	"github.com/ingot-build/ingot/pkg/localcloud/internal/ec2"
+	"github.com/ingot-build/ingot/pkg/localcloud/internal/elbv2"
+	"github.com/ingot-build/ingot/pkg/localcloud/internal/iam"
+	"github.com/ingot-build/ingot/pkg/localcloud/internal/loopback"
+	"github.com/ingot-build/ingot/pkg/localcloud/internal/s3"
+	"github.com/ingot-build/ingot/pkg/localcloud/internal/ssm"
+	"github.com/ingot-build/ingot/pkg/localcloud/internal/sts"
+	"github.com/ingot-build/ingot/pkg/localcloud/internal/wire"
+	"github.com/ingot-build/ingot/pkg/machine"
+)
+
+// backend is what a cloud's machines run on.
+type backend struct {
+	compute compute.Compute
+	// forwarder relays ports that this process may not bind; nil where there is nothing to relay.
+	forwarder loopback.Forwarder
+	// purge removes everything that the cloud made.
+	purge func(ctx context.Context) error
+	close func()
+}
+
+// connector connects to the backend of a cloud.
+type connector func(ctx context.Context, cloudID string) (backend, error)
+
+// connectDocker connects to the Docker engine.
+func connectDocker(ctx context.Context, cloudID string) (backend, error) {
+	engine, err := machine.Connect(ctx)
+	if err != nil {
+		return backend{}, err
+	}
+	closeEngine := func() { _ = engine.Close() }
+	d, err := dockercompute.New(engine, dockercompute.Options{CloudID: cloudID})
+	if err != nil {
+		closeEngine()
+		return backend{}, err
+	}
+	return backend{compute: d, forwarder: d, purge: d.Purge, close: closeEngine}, nil
+}
+
+// cloud is the services of a cloud behind one server.
+type cloud struct {
+	server  *wire.Server
+	closers []func()
+}
+
+// newCloud makes the services with their saved state and starts their work.
+func newCloud(ctx context.Context, f folder, id identity, logger *slog.Logger, connect connector) (c *cloud, err error) {
+	c = &cloud{}
+	defer func() {
+		if err != nil {
+			c.close()
+		}
+	}()
+	docs := f.store()
+	identities, err := iam.New(iam.Options{Account: id.AccountID, Store: docs})
+	if err != nil {
+		return nil, fmt.Errorf("start iam: %w", err)
+	}
+	user := identities.UserARN()
+	callers, err := sts.New(sts.Options{Account: id.AccountID, UserARN: user, UserID: identities.UserID()})
+	if err != nil {
+		return nil, fmt.Errorf("start sts: %w", err)
+	}
+	parameters, err := ssm.New(ssm.Options{
+		Account: id.AccountID, Region: id.Region, UserARN: user, Store: docs, Public: c.publicParameter,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("start ssm: %w", err)
+	}
+	objects, err := s3.New(s3.Options{Account: id.AccountID, Region: id.Region, Store: docs, Dir: f.join(objectsDir)})
+	if err != nil {
+		return nil, fmt.Errorf("start s3: %w", err)
+	}
+	addresses, err := loopback.NewPool(id.Block, docs)
+	if err != nil {
+		return nil, err
+	}
+	b, err := connect(ctx, id.ID)
+	if err != nil {
+		return nil, err
+	}
+	c.closers = append(c.closers, b.close)
+	open := loopback.Open(b.forwarder)
+	instances, err := ec2.New(ec2.Options{
+		AccountID: id.AccountID, Region: id.Region, Store: docs, Compute: b.compute, Addresses: addresses, Open: open,
+		Log: logger.With("service", "ec2"),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("start ec2: %w", err)
+	}
+	c.closeLater(instances, logger)
+	balancers, err := elbv2.New(elbv2.Options{
+		AccountID: id.AccountID, Region: id.Region, Store: docs, Instances: instances, Addresses: addresses, Open: open,
+		Log: logger.With("service", "elasticloadbalancing"),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("start elasticloadbalancing: %w", err)
+	}
+	c.closeLater(balancers, logger)
+	groups, err := autoscaling.New(autoscaling.Options{
+		AccountID: id.AccountID, Region: id.Region, Store: docs, Instances: instances, Targets: balancers,
+		Log: logger.With("service", "autoscaling"),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("start autoscaling: %w", err)
+	}
+	c.closeLater(groups, logger)
+	balancers.Start()
+	groups.Start()
+	c.server = wire.New(wireOptions(id, logger), identities.API(), callers.API(), parameters.API(), objects.API(), instances.API(),
+		balancers.API(), groups.API(), c.control())
+	return c, nil
+}
+
+// closeLater has a service closed with the cloud.
+func (c *cloud) closeLater(service interface{ Close() error }, logger *slog.Logger) {
+	c.closers = append(c.closers, func() {
+		if err := service.Close(); err != nil {
+			logger.Error("end a service", "error", err)
+		}
+	})
+}
+
+// close ends the services, the last one first.
+func (c *cloud) close() {
+	for _, end := range slices.Backward(c.closers) {
+		end()
+	}
+	c.closers = nil
+}

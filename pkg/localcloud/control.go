@@ -1,0 +1,71 @@
+package localcloud
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+
+	"github.com/ingot-build/ingot/pkg/localcloud/internal/wire"
+)
+
+// The control service is the cloud's own API, in the JSON protocol like AWS's: it says what the cloud holds.
+const (
+	controlName   = "ingot"
+	controlTarget = "IngotLocalCloud"
+)
+
+func (c *cloud) control() wire.Service {
+	return wire.Service{
+		Name:     controlName,
+		Protocol: wire.JSON,
+		Target:   controlTarget,
+		Actions: map[string]wire.Action{
+			"Ping":   wire.Do(c.ping),
+			"Status": wire.Do(c.status),
+		},
+	}
+}
+
+// ask calls an action of a running cloud's control service.
+func ask(ctx context.Context, c Connection, action string, out any) error {
+	const body = "{}"
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.Endpoint, bytes.NewReader([]byte(body)))
+	if err != nil {
+		return fmt.Errorf("ask the local cloud: %w", err)
+	}
+	req.Header.Set("Content-Type", "application/x-amz-json-1.1")
+	req.Header.Set("X-Amz-Target", controlTarget+"."+action)
+	hash := sha256.Sum256([]byte(body))
+	key := aws.Credentials{AccessKeyID: c.AccessKeyID, SecretAccessKey: c.SecretAccessKey}
+	err = v4.NewSigner().SignHTTP(ctx, key, req, hex.EncodeToString(hash[:]), controlName, c.Region, time.Now())
+	if err != nil {
+		return fmt.Errorf("ask the local cloud: %w", err)
+	}
+	// A client of its own: a proxy from the environment must not see what is on loopback, and no connection is kept.
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Do(req)
+	if err != nil {
+		return fmt.Errorf("ask the local cloud: %w", err)
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, 16<<20))
+	if err != nil {
+		return fmt.Errorf("ask the local cloud: %w", err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("ask the local cloud: %s: %s", resp.Status, answer)
+	}
+	if err := json.Unmarshal(answer, out); err != nil {
+		return fmt.Errorf("ask the local cloud: %w", err)
+	}
+	return nil
+}

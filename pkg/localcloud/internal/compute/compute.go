@@ -1,0 +1,67 @@
+// Package compute is what the local cloud's instances run on: machines that boot, stop and become images.
+//
+// [Compute] is the interface; [Memory] implements it without running anything, for tests.
+package compute
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+)
+
+// State is what a machine is doing.
+type State string
+
+// The states of a machine.
+const (
+	Running State = "running"
+	Stopped State = "stopped" // its disk is kept, and it can be started again
+	Gone    State = "gone"    // it does not exist, or no longer
+)
+
+// ErrUnsupported is what a Compute answers when it cannot do what was asked, as opposed to not having managed to.
+var ErrUnsupported = errors.New("not supported by this machine back end")
+
+// Spec describes a machine to create.
+type Spec struct {
+	ID             string   // instance ID, i-…; it names the machine in every other call
+	Image          string   // an image reference, as Commit or SourceImage returned it
+	Hostname       string   // the machine's own name
+	AuthorizedKeys []string // for the image's login user ("admin"), in authorized_keys form
+	UserData       []byte   // decoded
+}
+
+// Machine is a machine as it was last seen.
+type Machine struct {
+	ID      string
+	State   State
+	Address netip.Addr // private address, reachable from this host; the zero Addr unless running
+}
+
+// Compute runs machines. Its methods may be called at the same time; calls for one machine come one after the other.
+type Compute interface {
+	// SourceImage returns the reference of the Debian machine image, which is found, pulled or made.
+	// The architecture is EC2's word for it: x86_64 or arm64.
+	SourceImage(ctx context.Context, architecture string) (ref string, err error)
+	// Create creates and starts a machine, and returns once it has an address, which is before it has booted.
+	Create(ctx context.Context, s Spec) (Machine, error)
+	// Start starts a stopped machine; starting one that runs changes nothing.
+	Start(ctx context.Context, id string) (Machine, error)
+	// Stop shuts a machine down in order, and by force after about 10 s.
+	Stop(ctx context.Context, id string) error
+	// Remove removes a machine and its disk, whatever its state. It is no error when the machine is gone.
+	Remove(ctx context.Context, id string) error
+	// Inspect looks at one machine; one that does not exist is [Gone], and no error.
+	Inspect(ctx context.Context, id string) (Machine, error)
+	// List returns all of this cloud's machines.
+	List(ctx context.Context) ([]Machine, error)
+	// Watch reports changes of state seen from outside: a machine died, or was stopped. The channel closes with ctx.
+	Watch(ctx context.Context) <-chan Machine
+	// Commit makes an image of a stopped machine's disk. Where the back end cannot do that to a running machine it
+	// answers [ErrUnsupported].
+	Commit(ctx context.Context, id, name string) (ref string, err error)
+	// RemoveImage removes an image. It is no error when the image is gone.
+	RemoveImage(ctx context.Context, ref string) error
+	// Console returns the end of a machine's boot console or journal.
+	Console(ctx context.Context, id string) (string, error)
+}

@@ -1,0 +1,382 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	"github.com/google/go-cmp/cmp"
+)
+
+type things struct {
+	Names   []string  `xml:"nameSet>item" json:"Names"`
+	Created time.Time `xml:"created" json:"-"`
+	At      Epoch     `xml:"-" json:"At"`
+}
+
+type findInput struct {
+	Name string `query:"Name" json:"Name" wire:"required"`
+}
+
+func find(_ context.Context, in *findInput) (*things, error) {
+	at := time.Date(2026, 1, 2, 3, 4, 5, 678e6, time.UTC)
+	switch in.Name {
+	case "missing":
+		return nil, &Error{Code: "NotFound", Message: "<none>", Status: http.StatusNotFound}
+	case "broken":
+		return nil, errors.New("no space left on device")
+	}
+	return &things{Names: []string{in.Name}, Created: at, At: Epoch{at}}, nil
+}
+
+func touch(context.Context, *Empty) (*Empty, error) { return nil, nil }
+
+func testServices() []Service {
+	actions := map[string]Action{"Find": Do(find), "Touch": Do(touch)}
+	return []Service{
+		{Name: "ec2", Protocol: EC2Query, Namespace: "http://ec2.example/", Actions: actions},
+		{Name: "iam", Protocol: AWSQuery, Namespace: "http://iam.example/", Actions: actions, Global: true},
+		{Name: "ssm", Protocol: JSON, Target: "AmazonSSM", Actions: actions},
+		{Name: "s3", Protocol: REST, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			body, err := io.ReadAll(r.Body)
+			if err != nil {
+				WriteRESTError(w, "id", r.URL.Path, asError(err))
+				return
+			}
+			fmt.Fprintf(w, "%s %s %q %s", r.Method, r.URL.Path, body, r.Trailer.Get("X-Amz-Checksum-Crc32"))
+		})},
+	}
+}
+
+func testServer() *Server {
+	return New(Options{Region: "us-west-1", AccessKeyID: "AKIA", SecretAccessKey: "secret"}, testServices()...)
+}
+
+// call is a request to be signed.
+type call struct {
+	service, region, key, secret string
+	method, path, body           string
+	header                       map[string]string
+	change                       func(*http.Request) // after signing
+}
+
+func (c call) do(t *testing.T, s *Server) (status int, header http.Header, body string) {
+	t.Helper()
+	for _, p := range []struct {
+		value    *string
+		fallback string
+	}{
+		{&c.region, "us-west-1"}, {&c.key, "AKIA"}, {&c.secret, "secret"}, {&c.method, http.MethodPost}, {&c.path, "/"},
+	} {
+		if *p.value == "" {
+			*p.value = p.fallback
+		}
+	}
+	req := httptest.NewRequest(c.method, "http://127.64.0.1:4566"+c.path, strings.NewReader(c.body))
+	for name, value := range c.header {
+		req.Header.Set(name, value)
+	}
+	hash := req.Header.Get("X-Amz-Content-Sha256")
+	if hash == "" {
+		hash = hashHex([]byte(c.body))
+		if c.service == "s3" {
+			req.Header.Set("X-Amz-Content-Sha256", hash)
+		}
+	}
+	signer := v4.NewSigner(func(o *v4.SignerOptions) { o.DisableURIPathEscaping = c.service == "s3" })
+	key := aws.Credentials{AccessKeyID: c.key, SecretAccessKey: c.secret}
+	if err := signer.SignHTTP(t.Context(), key, req, hash, c.service, c.region, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if c.change != nil {
+		c.change(req)
+	}
+	recorder := httptest.NewRecorder()
+	s.ServeHTTP(recorder, req)
+	id := regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f-]{27}`)
+	return recorder.Code, recorder.Header(), id.ReplaceAllString(recorder.Body.String(), "ID")
+}
+
+func TestProtocols(t *testing.T) {
+	form := map[string]string{"Content-Type": "application/x-www-form-urlencoded; charset=utf-8"}
+	target := func(action string) map[string]string {
+		return map[string]string{"Content-Type": "application/x-amz-json-1.1", "X-Amz-Target": action}
+	}
+	const xmlHeader = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
+	tests := []struct {
+		name   string
+		call   call
+		status int
+		body   string
+	}{
+		{
+			"ec2", call{service: "ec2", header: form, body: "Action=Find&Version=2016-11-15&Name=a%26b"}, 200,
+			xmlHeader + `<FindResponse xmlns="http://ec2.example/"><requestId>ID</requestId><nameSet><item>a&amp;b</item></nameSet><created>2026-01-02T03:04:05.678Z</created></FindResponse>`,
+		},
+		{
+			"ec2 by GET", call{service: "ec2", method: "GET", path: "/?Action=Touch&Version=2016-11-15"}, 200,
+			xmlHeader + `<TouchResponse xmlns="http://ec2.example/"><requestId>ID</requestId></TouchResponse>`,
+		},
+		{
+			"ec2 error", call{service: "ec2", header: form, body: "Action=Find&Name=missing"}, 404,
+			xmlHeader + `<Response><Errors><Error><Code>NotFound</Code><Message>&lt;none&gt;</Message></Error></Errors><RequestID>ID</RequestID></Response>`,
+		},
+		{
+			"ec2 dry run", call{service: "ec2", header: form, body: "Action=Find&Name=x&DryRun=true"}, 412,
+			xmlHeader + `<Response><Errors><Error><Code>DryRunOperation</Code><Message>Request would have succeeded, but DryRun flag is set.</Message></Error></Errors><RequestID>ID</RequestID></Response>`,
+		},
+		{
+			"ec2 unsupported", call{service: "ec2", header: form, body: "Action=CopyImage"}, 400,
+			xmlHeader + `<Response><Errors><Error><Code>InvalidAction</Code><Message>The action CopyImage is not valid for this web service. (This local cloud&#39;s ec2 does not have it.)</Message></Error></Errors><RequestID>ID</RequestID></Response>`,
+		},
+		{
+			"query", call{service: "iam", header: form, body: "Action=Find&Name=a"}, 200,
+			xmlHeader + `<FindResponse xmlns="http://iam.example/"><FindResult><nameSet><item>a</item></nameSet><created>2026-01-02T03:04:05.678Z</created></FindResult><ResponseMetadata><RequestId>ID</RequestId></ResponseMetadata></FindResponse>`,
+		},
+		{
+			"query without a result", call{service: "iam", header: form, body: "Action=Touch"}, 200,
+			xmlHeader + `<TouchResponse xmlns="http://iam.example/"><TouchResult></TouchResult><ResponseMetadata><RequestId>ID</RequestId></ResponseMetadata></TouchResponse>`,
+		},
+		{
+			"query error", call{service: "iam", header: form, body: "Action=Find&Name=broken"}, 500,
+			xmlHeader + `<ErrorResponse xmlns="http://iam.example/"><Error><Type>Receiver</Type><Code>InternalFailure</Code><Message>no space left on device</Message></Error><RequestId>ID</RequestId></ErrorResponse>`,
+		},
+		{"json", call{service: "ssm", header: target("AmazonSSM.Find"), body: `{"Name":"a"}`}, 200, `{"Names":["a"],"At":1767323045.678}`},
+		{"json without a result", call{service: "ssm", header: target("AmazonSSM.Touch"), body: `{}`}, 200, `{}`},
+		{
+			"json unsupported", call{service: "ssm", header: target("AmazonSSM.SendCommand"), body: `{}`}, 400,
+			"{\"__type\":\"UnknownOperationException\",\"message\":\"The operation SendCommand is not valid. (This local cloud's ssm does not have it.)\"}\n",
+		},
+		{
+			"json of another service", call{service: "ssm", header: target("CodeDeploy_20141006.Find"), body: `{}`}, 400,
+			"{\"__type\":\"UnknownOperationException\",\"message\":\"The operation CodeDeploy_20141006.Find is not valid. (This local cloud's ssm does not have it.)\"}\n",
+		},
+		{
+			"unknown query service", call{service: "sns", header: form, body: "Action=ListTopics"}, 400,
+			xmlHeader + `<ErrorResponse><Error><Type>Sender</Type><Code>InvalidAction</Code><Message>The action ListTopics is not valid for this web service. (This local cloud&#39;s sns does not have it.)</Message></Error><RequestId>ID</RequestId></ErrorResponse>`,
+		},
+		{
+			"unknown REST service", call{service: "lambda", method: "GET", path: "/2015-03-31/functions"}, 501,
+			xmlHeader + `<Error><Code>NotImplemented</Code><Message>A header or request implies functionality that is not implemented: GET /2015-03-31/functions (service lambda).</Message><RequestId>ID</RequestId></Error>`,
+		},
+		{"rest", call{service: "s3", method: "PUT", path: "/bucket/a%20b?x=1%2B2&a", body: "content"}, 200, `PUT /bucket/a b "content" `},
+		{
+			"rest unsigned body", call{
+				service: "s3", method: "PUT", path: "/b/k", body: "content", header: map[string]string{"X-Amz-Content-Sha256": "UNSIGNED-PAYLOAD"},
+			}, 200, `PUT /b/k "content" `,
+		},
+		{
+			"rest other body", call{
+				service: "s3", method: "PUT", path: "/b/k", body: "content",
+				change: func(r *http.Request) { r.Body = io.NopCloser(strings.NewReader("CONTENT")) },
+			}, 400, xmlHeader + `<Error><Code>XAmzContentSHA256Mismatch</Code><Message>The provided &#39;x-amz-content-sha256&#39; header does not match what was computed.</Message><Resource>/b/k</Resource><RequestId>id</RequestId></Error>`,
+		},
+		{
+			"rest in chunks", call{
+				service: "s3", method: "PUT", path: "/b/k",
+				body:   "4\r\nWiki\r\n5;chunk-signature=0\r\npedia\r\n0\r\nx-amz-checksum-crc32: sum\r\n\r\n",
+				header: map[string]string{"X-Amz-Content-Sha256": "STREAMING-UNSIGNED-PAYLOAD-TRAILER", "X-Amz-Decoded-Content-Length": "9"},
+			}, 200, `PUT /b/k "Wikipedia" sum`,
+		},
+		{
+			"rest in chunks that end early", call{
+				service: "s3", method: "PUT", path: "/b/k", body: "4\r\nWiki\r\n0\r\n\r\n",
+				header: map[string]string{"X-Amz-Content-Sha256": "STREAMING-UNSIGNED-PAYLOAD-TRAILER", "X-Amz-Decoded-Content-Length": "9"},
+			}, 400, xmlHeader + `<Error><Code>IncompleteBody</Code><Message>The body is shorter than X-Amz-Decoded-Content-Length says.</Message><Resource>/b/k</Resource><RequestId>id</RequestId></Error>`,
+		},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			status, _, body := test.call.do(t, testServer())
+			if status != test.status {
+				t.Errorf("status %d, want %d", status, test.status)
+			}
+			if diff := cmp.Diff(test.body, body); diff != "" {
+				t.Errorf("body (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestAuthentication(t *testing.T) {
+	form := map[string]string{"Content-Type": "application/x-www-form-urlencoded"}
+	json := map[string]string{"Content-Type": "application/x-amz-json-1.1", "X-Amz-Target": "AmazonSSM.Touch"}
+	calls := map[string]call{
+		"ec2": {service: "ec2", header: form, body: "Action=Touch"},
+		"iam": {service: "iam", header: form, body: "Action=Touch"},
+		"ssm": {service: "ssm", header: json, body: "{}"},
+		"s3":  {service: "s3", method: "GET", path: "/b"},
+	}
+	tests := []struct {
+		name   string
+		change func(*call)
+		want   map[string]string // status and code by service
+	}{
+		{"right", func(*call) {}, map[string]string{"ec2": "200", "iam": "200", "ssm": "200", "s3": "200"}},
+		{
+			"another key", func(c *call) { c.key = "AKIB" }, map[string]string{
+				"ec2": "401 AuthFailure", "iam": "403 InvalidClientTokenId", "ssm": "400 UnrecognizedClientException", "s3": "403 InvalidAccessKeyId",
+			},
+		},
+		{
+			"another secret", func(c *call) { c.secret = "other" }, map[string]string{
+				"ec2": "401 AuthFailure", "iam": "403 SignatureDoesNotMatch", "ssm": "400 InvalidSignatureException", "s3": "403 SignatureDoesNotMatch",
+			},
+		},
+		{
+			"changed after signing", func(c *call) { c.change = func(r *http.Request) { r.Method, r.Host = "PUT", "127.64.0.1:1" } },
+			map[string]string{
+				"ec2": "401 AuthFailure", "iam": "403 SignatureDoesNotMatch", "ssm": "400 InvalidSignatureException", "s3": "403 SignatureDoesNotMatch",
+			},
+		},
+		{
+			"unsigned", func(c *call) { c.change = func(r *http.Request) { r.Header.Del("Authorization") } }, map[string]string{
+				"ec2": "403 MissingAuthenticationToken", "iam": "403 MissingAuthenticationToken", "ssm": "403 MissingAuthenticationToken",
+				"s3": "403 MissingAuthenticationToken",
+			},
+		},
+		{
+			"another region", func(c *call) { c.region = "eu-west-1" }, map[string]string{
+				"ec2": "401 AuthFailure", "iam": "403 SignatureDoesNotMatch", "ssm": "400 InvalidSignatureException", "s3": "400 AuthorizationHeaderMalformed",
+			},
+		},
+		{
+			"us-east-1", func(c *call) { c.region = "us-east-1" }, map[string]string{
+				"ec2": "401 AuthFailure", "iam": "200", "ssm": "400 InvalidSignatureException", "s3": "400 AuthorizationHeaderMalformed",
+			},
+		},
+	}
+	code := regexp.MustCompile(`<Code>(\w+)</Code>|"__type":"(\w+)"`)
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			for service, c := range calls {
+				test.change(&c)
+				status, _, body := c.do(t, testServer())
+				got := fmt.Sprint(status)
+				if m := code.FindStringSubmatch(body); m != nil {
+					got += " " + m[1] + m[2]
+				}
+				if got != test.want[service] {
+					t.Errorf("%s: %s, want %s", service, got, test.want[service])
+				}
+			}
+		})
+	}
+}
+
+func TestRegionErrorSaysWhatToDo(t *testing.T) {
+	for region, want := range map[string]string{
+		"eu-west-1":    "This local cloud is the region us-west-1, and the request is signed for eu-west-1: set the region to us-west-1",
+		"mars-north-1": "&#34;mars-north-1&#34; is not a region of AWS: set the region to us-west-1",
+	} {
+		_, _, body := call{service: "ec2", region: region, method: "GET", path: "/?Action=Touch"}.do(t, testServer())
+		if !strings.Contains(body, want) {
+			t.Errorf("%s: %s", region, body)
+		}
+	}
+}
+
+func TestPresigned(t *testing.T) {
+	req := httptest.NewRequest(http.MethodGet, "http://127.64.0.1:4566/?Action=Touch&X-Amz-Expires=60", nil)
+	key := aws.Credentials{AccessKeyID: "AKIA", SecretAccessKey: "secret"}
+	for _, test := range []struct {
+		at     time.Time
+		status int
+	}{{time.Now(), http.StatusOK}, {time.Now().Add(-time.Hour), http.StatusForbidden}} {
+		signed, _, err := v4.NewSigner().PresignHTTP(t.Context(), key, req, hashHex(nil), "iam", "us-east-1", test.at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		recorder := httptest.NewRecorder()
+		testServer().ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, signed, nil))
+		if recorder.Code != test.status {
+			t.Errorf("presigned at %s: %d %s, want %d", test.at, recorder.Code, recorder.Body, test.status)
+		}
+	}
+}
+
+func TestLargeBody(t *testing.T) {
+	status, _, body := call{
+		service: "ec2", header: map[string]string{"Content-Type": "application/x-www-form-urlencoded"},
+		body: "Action=Find&Name=" + strings.Repeat("x", maxBody),
+	}.do(t, testServer())
+	if status != http.StatusRequestEntityTooLarge {
+		t.Errorf("%d %s", status, body)
+	}
+}
+
+func TestLogAndFault(t *testing.T) {
+	var calls []Call
+	s := New(Options{
+		Log: func(c Call) { calls = append(calls, c) },
+		Fault: func(service, action string) *Error {
+			if service == "ec2" && action == "Find" {
+				return &Error{Code: "RequestLimitExceeded", Message: "Request limit exceeded.", Status: http.StatusServiceUnavailable}
+			}
+			return nil
+		},
+	}, testServices()...)
+	call{service: "ec2", method: "GET", path: "/?Action=Find&Name=x"}.do(t, s)
+	call{service: "ec2", method: "GET", path: "/?Action=Touch"}.do(t, s)
+	var lines []string
+	for _, c := range calls {
+		c.Duration = 1500 * time.Microsecond
+		lines = append(lines, c.String())
+	}
+	want := []string{`ec2 Find 503 1.5ms RequestLimitExceeded: "Request limit exceeded."`, "ec2 Touch 200 1.5ms"}
+	if diff := cmp.Diff(want, lines); diff != "" {
+		t.Errorf("log (-want +got):\n%s", diff)
+	}
+}
+
+func TestInvoke(t *testing.T) {
+	s := testServer()
+	var ec2 things
+	if err := s.Invoke(t.Context(), "ec2", "Find", url.Values{"Name": {"a"}}, &ec2); err != nil {
+		t.Fatal(err)
+	}
+	var iam struct {
+		Names []string `xml:"FindResult>nameSet>item"`
+	}
+	if err := s.Invoke(t.Context(), "iam", "Find", url.Values{"Name": {"b"}}, &iam); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"a", "b"}, append(ec2.Names, iam.Names...)); diff != "" {
+		t.Errorf("names (-want +got):\n%s", diff)
+	}
+	err := s.Invoke(t.Context(), "ec2", "Find", url.Values{"Name": {"missing"}}, &ec2)
+	if e, ok := errors.AsType[*Error](err); !ok || e.Code != "NotFound" {
+		t.Errorf("error = %v, want NotFound", err)
+	}
+}
+
+// TestSignatureExample checks the example of AWS's documentation, which no client of ours computed.
+// See https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html, "Example: GET Object".
+func TestSignatureExample(t *testing.T) {
+	r := httptest.NewRequest(http.MethodGet, "http://examplebucket.s3.amazonaws.com/test.txt", nil)
+	r.Header.Set("Range", "bytes=0-9")
+	r.Header.Set("X-Amz-Content-Sha256", hashHex(nil))
+	r.Header.Set("X-Amz-Date", "20130524T000000Z")
+	r.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20130524/us-east-1/s3/aws4_request,"+
+		"SignedHeaders=host;range;x-amz-content-sha256;x-amz-date,Signature=f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41")
+	s, err := parseSignature(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !s.verify(r, &request{protocol: REST}, "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY") {
+		t.Error("the signature of the example is not accepted")
+	}
+	if s.verify(r, &request{protocol: REST}, "other") {
+		t.Error("the signature is accepted with another key")
+	}
+}

@@ -1,0 +1,107 @@
+package machine
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/containerd/errdefs"
+)
+
+func TestConnectWithoutEngine(t *testing.T) {
+	t.Setenv("DOCKER_HOST", "unix://"+t.TempDir()+"/docker.sock")
+	_, err := Connect(t.Context())
+	if !errors.Is(err, ErrNoEngine) {
+		t.Fatalf("got %v, want ErrNoEngine", err)
+	}
+	if !strings.Contains(err.Error(), "DOCKER_HOST") || strings.Contains(err.Error(), "\n") {
+		t.Errorf("got %q, want one line that says what to check", err)
+	}
+}
+
+func TestExplainConnect(t *testing.T) {
+	t.Setenv("DOCKER_HOST", "")
+	err := explainConnect("unix:///var/run/docker.sock", fmt.Errorf("dial: %w", fs.ErrPermission))
+	want := "no Docker engine answers at unix:///var/run/docker.sock: this user may not use it: run sudo usermod -aG docker $USER, " +
+		"and log in again (dial: permission denied)"
+	if err.Error() != want {
+		t.Errorf("got  %s\nwant %s", err, want)
+	}
+}
+
+func TestContextHost(t *testing.T) {
+	const (
+		config = `{"currentContext":"colima"}`
+		meta   = `{"Name":"colima","Endpoints":{"docker":{"Host":"unix:///home/me/.colima/docker.sock"}}}`
+		// sha256 of "colima"
+		metaPath = "/home/me/.docker/contexts/meta/f24fd3749c1368328e2b149bec149cb6795619f244c5b584e844961215dadd16/meta.json"
+	)
+	files := map[string]string{"/home/me/.docker/config.json": config, metaPath: meta}
+	tests := []struct {
+		name string
+		env  map[string]string
+		want string
+	}{
+		{"current context", map[string]string{"HOME": "/home/me"}, "unix:///home/me/.colima/docker.sock"},
+		{"DOCKER_CONTEXT", map[string]string{"HOME": "/home/me", "DOCKER_CONTEXT": "default"}, ""},
+		{"DOCKER_HOST wins", map[string]string{"HOME": "/home/me", "DOCKER_HOST": "tcp://x"}, ""},
+		{"no settings", map[string]string{"HOME": "/home/you"}, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got := contextHost(func(k string) string { return tt.env[k] }, func(name string) ([]byte, error) {
+				data, ok := files[name]
+				if !ok {
+					return nil, &fs.PathError{Op: "open", Path: name, Err: os.ErrNotExist}
+				}
+				return []byte(data), nil
+			})
+			if got != tt.want {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestDebianArchitecture(t *testing.T) {
+	for name, want := range map[string]string{"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"} {
+		if got, err := debianArchitecture(name); got != want || err != nil {
+			t.Errorf("%s: got %q, %v", name, got, err)
+		}
+	}
+	if _, err := debianArchitecture("riscv64"); err == nil {
+		t.Error("riscv64: want an error")
+	}
+}
+
+func TestExplain(t *testing.T) {
+	tests := []struct {
+		err  error
+		want error
+	}{
+		{errors.New("Error response from daemon: write /var/lib/docker/x: no space left on device"), ErrNoSpace},
+		{errors.New("driver failed programming external connectivity: Bind for 127.0.0.1:80 failed: port is already allocated"), ErrPortTaken},
+		{errors.New("listen tcp4 127.0.0.1:80: bind: address already in use"), ErrPortTaken},
+		{fmt.Errorf("No such image: x:latest: %w", errdefs.ErrNotFound), ErrNoImage},
+		{fmt.Errorf("No such container: m: %w", errdefs.ErrNotFound), ErrNotFound},
+		{fmt.Errorf(`The container name "/m" is already in use by container "0123": %w`, errdefs.ErrConflict), ErrExists},
+		{fmt.Errorf("unable to remove repository reference: image is being used by running container: %w", errdefs.ErrConflict), ErrImageInUse},
+		{fmt.Errorf("Container 0123 is not running: %w", errdefs.ErrConflict), ErrNotRunning},
+		{errors.New("could not find an available, non-overlapping IPv4 address pool among the defaults"), ErrNoSubnet},
+	}
+	for _, tt := range tests {
+		err := explain("do", "m", tt.err)
+		if !errors.Is(err, tt.want) || !strings.HasPrefix(err.Error(), `do "m": `+tt.want.Error()) {
+			t.Errorf("got %v, want %v", err, tt.want)
+		}
+	}
+	if err := explain("do", "m", nil); err != nil {
+		t.Error(err)
+	}
+	if err := explain("do", "m", fs.ErrInvalid); !errors.Is(err, fs.ErrInvalid) {
+		t.Errorf("%v does not wrap its cause", err)
+	}
+}

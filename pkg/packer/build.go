@@ -1,0 +1,201 @@
+package packer
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/ingot-build/ingot/pkg/command"
+)
+
+// cleanupDelay is how long an interrupted Packer may take to remove what it made: it terminates its instance and waits for that.
+const cleanupDelay = 2 * time.Minute
+
+// Build is one build of an AMI.
+type Build struct {
+	Templates string // folder with the templates; its folder "plugins" names the plugins for versions that load them
+	Name      string // the build block to run: "base" or "app"
+	Variables Variables
+
+	// Folder is for this build alone, and is made. It keeps the log, the variables, the templates as they were run, and the manifest.
+	Folder string
+	Env    []string // KEY=VALUE pairs added to the environment of this process
+
+	// Progress is told what Packer does now, in a few words. It may be nil.
+	Progress func(step string)
+}
+
+// Variables are the values that the templates take. Empty ones are left to the templates' defaults.
+type Variables struct {
+	Region            string            `json:"region"`
+	Endpoint          string            `json:"endpoint,omitempty"` // URL of the EC2 API; empty for AWS
+	SourceAMI         string            `json:"source_ami"`
+	RootDevice        string            `json:"root_device,omitempty"` // of the source AMI
+	InstanceType      string            `json:"instance_type,omitempty"`
+	SSHUsername       string            `json:"ssh_username,omitempty"`
+	SSHSourceCIDRs    []string          `json:"ssh_source_cidrs"` // who may reach port 22 of the machine that bakes
+	VPCID             string            `json:"vpc_id,omitempty"`
+	SubnetID          string            `json:"subnet_id,omitempty"`
+	AssociatePublicIP *bool             `json:"associate_public_ip,omitempty"` // nil leaves it to the subnet
+	Encrypted         bool              `json:"encrypted"`
+	PollingDelay      int               `json:"polling_delay_seconds,omitempty"`
+	PollingAttempts   int               `json:"polling_max_attempts,omitempty"`
+	AMIName           string            `json:"ami_name"`
+	AMIDescription    string            `json:"ami_description,omitempty"`
+	Tags              map[string]string `json:"tags,omitempty"`     // of the AMI and its snapshots
+	RunTags           map[string]string `json:"run_tags,omitempty"` // of the machine that bakes and what belongs to it
+	Run               string            `json:"run"`                // ID of this run, in the temporary key pair's name
+	Archive           string            `json:"archive"`            // path of the provisioning archive
+	Inputs            map[string]string `json:"inputs,omitempty"`   // environment of provision.sh
+	Manifest          string            `json:"manifest"`           // set by Build
+	ManifestData      map[string]string `json:"manifest_data,omitempty"`
+}
+
+// files of a build, in its folder.
+func (b Build) log() string       { return filepath.Join(b.Folder, "packer.log") }
+func (b Build) manifest() string  { return filepath.Join(b.Folder, "manifest.json") }
+func (b Build) variables() string { return filepath.Join(b.Folder, "variables.json") }
+func (b Build) templates() string { return filepath.Join(b.Folder, "templates") }
+func (b Build) scratch() string   { return filepath.Join(b.Folder, "scratch") }
+
+// args is Packer's command line.
+func (b Build) args() []string {
+	return []string{"build", "-color=false", "-only=" + b.Name + ".*", "-var-file=" + b.variables(), b.templates()}
+}
+
+// env gives Packer folders of its own, so that builds at the same time do not meet, and no metadata service to take credentials
+// from: they come from the environment or a profile.
+func (b Build) env() []string {
+	env := append(quiet(),
+		"PACKER_CACHE_DIR="+filepath.Join(b.scratch(), "cache"),
+		"PACKER_CONFIG_DIR="+filepath.Join(b.scratch(), "config"),
+	)
+	return append(env, b.Env...)
+}
+
+// Build builds an AMI and returns it. When ctx ends, Packer removes what it made before Build returns; an AMI that is being created
+// at that moment stays, with the run's tags missing, and is for the caller to find by its name. Where Packer itself fails, the error
+// is a *BuildError.
+func (p *Packer) Build(ctx context.Context, b Build) (Artifact, error) {
+	if err := b.prepare(p.Version.Capabilities()); err != nil {
+		return Artifact{}, fmt.Errorf("prepare packer build %q: %w", b.Name, err)
+	}
+	defer os.RemoveAll(b.scratch())
+	if err := p.initBuild(ctx, b); err != nil {
+		return Artifact{}, err
+	}
+	if err := p.run(ctx, b); err != nil {
+		return Artifact{}, err
+	}
+	data, err := os.ReadFile(b.manifest())
+	if err != nil {
+		return Artifact{}, fmt.Errorf("read packer manifest: %w", err)
+	}
+	artifact, err := ParseManifest(data)
+	if err != nil {
+		return Artifact{}, err
+	}
+	if artifact.AMIs[b.Variables.Region] == "" {
+		return Artifact{}, fmt.Errorf("packer build %q made no AMI in %q: see %s", b.Name, b.Variables.Region, b.log())
+	}
+	return artifact, nil
+}
+
+// prepare fills the build's folder.
+func (b *Build) prepare(c Capabilities) error {
+	var err error
+	if b.Folder, err = filepath.Abs(b.Folder); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(b.Folder, 0o755); err != nil {
+		return err
+	}
+	// A manifest, or its lock, from a build before would be read, or waited on.
+	for _, name := range []string{b.manifest(), b.manifest() + ".lock", b.templates()} {
+		if err := os.RemoveAll(name); err != nil {
+			return err
+		}
+	}
+	for _, name := range []string{"cache", "config"} {
+		if err := os.MkdirAll(filepath.Join(b.scratch(), name), 0o755); err != nil {
+			return err
+		}
+	}
+	b.Variables.Manifest = b.manifest()
+	if b.Variables.Archive, err = filepath.Abs(b.Variables.Archive); err != nil {
+		return err
+	}
+	variables, err := json.MarshalIndent(b.Variables, "", "  ")
+	if err != nil {
+		return err
+	}
+	return errors.Join(
+		os.WriteFile(b.variables(), append(variables, '\n'), 0o600),
+		renderTemplates(b.Templates, b.templates(), c),
+	)
+}
+
+func (p *Packer) initBuild(ctx context.Context, b Build) error {
+	plugins := filepath.Join(b.Templates, "plugins")
+	if _, err := os.Stat(plugins); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return p.Init(ctx, plugins)
+}
+
+func (p *Packer) run(ctx context.Context, b Build) error {
+	log, err := os.Create(b.log())
+	if err != nil {
+		return fmt.Errorf("run packer build %q: %w", b.Name, err)
+	}
+	output := newOutput(log, b.Progress)
+	err = p.runner.Run(ctx, command.Cmd{
+		Path:      p.Path,
+		Args:      b.args(),
+		Env:       append(b.env(), p.pluginEnv()...),
+		Stdout:    output,
+		Stderr:    output,
+		WaitDelay: cleanupDelay,
+	})
+	if closed := log.Close(); closed != nil && err == nil {
+		err = closed
+	}
+	if err == nil {
+		return nil
+	}
+	reason, last := output.failure()
+	if cause := context.Cause(ctx); cause != nil {
+		reason, last = cause.Error(), nil
+	}
+	return &BuildError{Build: b.Name, Reason: reason, Last: last, Log: b.log(), Err: err}
+}
+
+// BuildError is a build that Packer ended without an AMI.
+type BuildError struct {
+	Build  string
+	Reason string   // Packer's reason; empty where it gave none
+	Last   []string // what the build said last before it failed
+	Log    string   // path of the whole log
+	Err    error
+}
+
+// Error gives the reason, what was said before it, and where to read on.
+func (e *BuildError) Error() string {
+	reason := e.Reason
+	if reason == "" {
+		reason = e.Err.Error()
+	}
+	text := fmt.Sprintf("packer build %q: %s", e.Build, reason)
+	for _, line := range e.Last {
+		text += "\n  " + line
+	}
+	return text + "\nwhole log: " + e.Log
+}
+
+// Unwrap returns the error of the process, and so also the end of a context.
+func (e *BuildError) Unwrap() error { return e.Err }

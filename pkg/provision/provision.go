@@ -1,0 +1,235 @@
+// Package provision collects what turns a Debian machine into an image: the provisioning tree and the service's source. It tells
+// which files belong to a stage, whether they changed (their fingerprint), and packs them for the machine that runs them.
+package provision
+
+import (
+	"archive/tar"
+	"compress/gzip"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/ingot-build/ingot/pkg/command"
+)
+
+// Stage names what provision.sh is asked to do.
+type Stage string
+
+// The stages that make an image. Each image is also sealed, so the files of the seal stage belong to both.
+const (
+	Base Stage = "base"
+	App  Stage = "app"
+)
+
+// seal is the stage that ends every bake.
+const seal = "seal"
+
+// Folders at the top of an archive.
+const (
+	Tree   = "provision" // Tree holds provision.sh and the stages.
+	Source = "service"   // Source holds the service's source, in the archive of the App stage.
+)
+
+// Options say where the files are.
+type Options struct {
+	Dir    string // folder with provision.sh
+	Source string // folder with the service's source; read for the App stage only
+
+	Runner command.Runner // runs git; command.Exec{} when nil
+}
+
+// Bundle is everything that goes into a machine for one stage, as it was when it was loaded.
+type Bundle struct {
+	stage Stage
+	files []file // sorted by name
+}
+
+type file struct {
+	name       string // slash-separated, in the archive
+	executable bool
+	link       string // target of a symbolic link; empty for a regular file
+	data       []byte
+}
+
+// Load reads the files of a stage: those at the top of o.Dir, its folders of that stage and of seal, and for App the service's
+// source. In a git work tree it takes what git tracks or would track, so ignored files are left out; elsewhere it takes everything
+// but editors' leftovers.
+func Load(ctx context.Context, stage Stage, o Options) (*Bundle, error) {
+	if o.Runner == nil {
+		o.Runner = command.Exec{}
+	}
+	if stage != Base && stage != App {
+		return nil, fmt.Errorf("load provisioning stage %q: want %s or %s", stage, Base, App)
+	}
+	b := &Bundle{stage: stage}
+	if err := b.addTree(ctx, o); err != nil {
+		return nil, fmt.Errorf("load provisioning stage %q: %w", stage, err)
+	}
+	if stage == App {
+		if err := b.addSource(ctx, o); err != nil {
+			return nil, fmt.Errorf("load the service's source: %w", err)
+		}
+	}
+	slices.SortFunc(b.files, func(a, b file) int { return strings.Compare(a.name, b.name) })
+	return b, nil
+}
+
+func (b *Bundle) addTree(ctx context.Context, o Options) error {
+	for _, name := range []string{"provision.sh", string(b.stage), seal} {
+		if _, err := os.Stat(filepath.Join(o.Dir, name)); err != nil {
+			return fmt.Errorf("a provisioning tree holds provision.sh, %s and %s: %w", b.stage, seal, err)
+		}
+	}
+	return b.add(ctx, o.Runner, o.Dir, Tree, func(name string) bool {
+		top, _, nested := strings.Cut(name, "/")
+		return !nested || top == string(b.stage) || top == seal
+	})
+}
+
+func (b *Bundle) addSource(ctx context.Context, o Options) error {
+	if info, err := os.Stat(o.Source); err != nil {
+		return err
+	} else if !info.IsDir() {
+		return fmt.Errorf("%q is not a folder", o.Source)
+	}
+	before := len(b.files)
+	if err := b.add(ctx, o.Runner, o.Source, Source, func(string) bool { return true }); err != nil {
+		return err
+	}
+	if len(b.files) == before {
+		return fmt.Errorf("%q holds no files", o.Source)
+	}
+	return nil
+}
+
+// add reads the files of a folder that are wanted, and files them under a prefix.
+func (b *Bundle) add(ctx context.Context, runner command.Runner, dir, prefix string, wanted func(name string) bool) error {
+	names, err := list(ctx, runner, dir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if !wanted(name) {
+			continue
+		}
+		f, err := read(filepath.Join(dir, filepath.FromSlash(name)))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // git still tracks what was deleted
+		}
+		if err != nil {
+			return err
+		}
+		f.name = path.Join(prefix, name)
+		b.files = append(b.files, f)
+	}
+	return nil
+}
+
+func read(name string) (file, error) {
+	info, err := os.Lstat(name)
+	if err != nil {
+		return file{}, err
+	}
+	switch info.Mode().Type() {
+	case fs.ModeSymlink:
+		target, err := os.Readlink(name)
+		return file{link: target}, err
+	case 0:
+		data, err := os.ReadFile(name)
+		// Git keeps no other permission, and the owner's survives every umask.
+		return file{executable: info.Mode()&0o100 != 0, data: data}, err
+	}
+	return file{}, fmt.Errorf("%q is neither a file nor a symbolic link: remove it, or let git ignore it", name)
+}
+
+// Stage is the stage that the bundle is for.
+func (b *Bundle) Stage() Stage { return b.stage }
+
+// Names lists the files as they are called in the archive, sorted.
+func (b *Bundle) Names() []string {
+	names := make([]string, len(b.files))
+	for i, f := range b.files {
+		names[i] = f.name
+	}
+	return names
+}
+
+// Fingerprint is a SHA-256 digest in hex over the stage, the names, contents, executable bits and link targets of its files, and the
+// given inputs, such as the parent AMI. It does not depend on where the files lie, on their times, or on the umask. The same
+// fingerprint stands for the same image.
+func (b *Bundle) Fingerprint(inputs map[string]string) string {
+	digest := sha256.New()
+	field(digest, "stage", string(b.stage))
+	for _, f := range b.files {
+		f.digest(digest)
+	}
+	for _, name := range slices.Sorted(maps.Keys(inputs)) {
+		field(digest, "input", name, inputs[name])
+	}
+	return hex.EncodeToString(digest.Sum(nil))
+}
+
+// digest writes all that a file is.
+func (f file) digest(digest hash.Hash) {
+	switch {
+	case f.link != "":
+		field(digest, "link", f.name, f.link)
+	case f.executable:
+		field(digest, "executable", f.name, string(f.data))
+	default:
+		field(digest, "file", f.name, string(f.data))
+	}
+}
+
+// field writes values with their lengths, so that no two lists of values are written alike.
+func field(digest hash.Hash, values ...string) {
+	for _, value := range values {
+		io.WriteString(digest, strconv.Itoa(len(value))+":"+value)
+	}
+}
+
+// modified is the time of every file in an archive. GNU tar warns about times near 1970.
+var modified = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// Archive writes a gzipped tar of exactly the files in the fingerprint, the same bytes for the same files. They belong to root.
+func (b *Bundle) Archive(w io.Writer) error {
+	zipped := gzip.NewWriter(w)
+	archive := tar.NewWriter(zipped)
+	for _, f := range b.files {
+		if err := f.archive(archive); err != nil {
+			return err
+		}
+	}
+	return errors.Join(archive.Close(), zipped.Close())
+}
+
+// archive adds the file to an archive.
+func (f file) archive(w *tar.Writer) error {
+	header := &tar.Header{Typeflag: tar.TypeReg, Name: f.name, Size: int64(len(f.data)), Mode: 0o644, ModTime: modified}
+	if f.executable {
+		header.Mode = 0o755
+	}
+	if f.link != "" {
+		header.Typeflag, header.Linkname, header.Mode = tar.TypeSymlink, f.link, 0o777
+	}
+	if err := w.WriteHeader(header); err != nil {
+		return fmt.Errorf("archive %q: %w", f.name, err)
+	}
+	if _, err := w.Write(f.data); err != nil {
+		return fmt.Errorf("archive %q: %w", f.name, err)
+	}
+	return nil
+}

@@ -1,0 +1,83 @@
+#!/usr/bin/env bash
+# Stage base: what every release needs and what changes rarely. Add packages and files here: they are baked once, not per release.
+#
+# Reads: FINGERPRINT (optional; recorded in /etc/ingot/base)
+set -euo pipefail
+
+here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=provision/lib.sh
+source "$here/../lib.sh"
+
+readonly packages=(
+  ca-certificates
+  golang-go # builds the service
+)
+
+# Compiled here once, so that no release waits for it: what services usually import, with all that it imports itself.
+readonly compile=(database/sql html/template log/slog net/http os/signal)
+
+main() {
+  [[ ${FINGERPRINT:-} =~ ^[A-Za-z0-9._:-]*$ ]] || die "FINGERPRINT=\"$FINGERPRINT\" is not a fingerprint"
+
+  wait_for_cloud_init
+  install_tree "$here/root"
+  install_packages
+  compile_standard_library
+  record_fingerprint
+}
+
+# On EC2 the first boot goes on while SSH already answers, and it too writes apt's configuration.
+wait_for_cloud_init() {
+  command -v cloud-init >/dev/null || return 0
+  local status=0
+  cloud-init status --wait >/dev/null || status=$?
+  # 2 means done, with warnings.
+  [[ $status -eq 0 || $status -eq 2 ]] || die "cloud-init did not finish: $(cloud-init status --long 2>&1)"
+}
+
+install_packages() {
+  local missing=() package
+  for package in "${packages[@]}"; do
+    [[ $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) == installed ]] || missing+=("$package")
+  done
+  [[ ${#missing[@]} -gt 0 ]] || return 0
+
+  export DEBIAN_FRONTEND=noninteractive
+  update_package_lists
+  # A machine that dies half-way never becomes an image, so dpkg need not sync every file.
+  apt-get install -qq --no-install-recommends -o Dpkg::Options::=--force-unsafe-io -o Dpkg::Use-Pty=0 "${missing[@]}"
+}
+
+# apt waits for the lock of the package database (DPkg::Lock::Timeout), but not for that of the lists.
+update_package_lists() {
+  local attempt
+  for attempt in {1..12}; do
+    if apt-get update -qq --error-on=any; then
+      return
+    fi
+    printf 'provision: package lists: attempt %d of 12\n' "$attempt" >&2
+    sleep 5
+  done
+  die "cannot fetch the package lists"
+}
+
+compile_standard_library() (
+  local cache=${compiled%/*}
+  go_environment "$cache"
+  if [[ -f $cache/version && $(<"$cache/version") == "$(go version)" ]]; then
+    return
+  fi
+  rm -rf -- "$cache"
+  install -d "$cache"
+  go build "${go_flags[@]}" "${compile[@]}"
+  go version >"$cache/version"
+)
+
+record_fingerprint() {
+  install -d /etc/ingot
+  if [[ ! -f /etc/ingot/base || $(</etc/ingot/base) != "${FINGERPRINT:-}" ]]; then
+    printf '%s\n' "${FINGERPRINT:-}" >/etc/ingot/base
+  fi
+}
+
+main "$@"

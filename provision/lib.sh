@@ -1,0 +1,49 @@
+# shellcheck shell=bash
+# What the stages share. Sourced, never run.
+
+# A command that fails inside $(…) ends the stage too.
+shopt -s inherit_errexit
+
+# die MESSAGE… ends the stage.
+die() {
+  printf 'provision: %s\n' "$*" >&2
+  exit 1
+}
+
+# systemd_runs tells whether units can be started here: not in a chroot, nor while a container image is made.
+systemd_runs() { [[ -d /run/systemd/system ]]; }
+
+# install_file FROM TO gives TO the contents of FROM, atomically, and prints TO; silent where nothing changes.
+install_file() {
+  local from=$1 to=$2 mode=644
+  [[ ! -x $from ]] || mode=755
+  if [[ -f $to && ! -L $to && $(stat -c %a "$to") == "$mode" ]] && cmp -s "$from" "$to"; then
+    return
+  fi
+  install -D -m "$mode" "$from" "$to.new"
+  mv -fT "$to.new" "$to"
+  printf '%s\n' "$to"
+}
+
+# install_tree TREE installs every file of TREE, which mirrors the root file system, and prints those that changed.
+install_tree() {
+  local file
+  while IFS= read -r -d '' file; do
+    install_file "$1/$file" "/$file"
+  done < <(find "$1" -type f -printf '%P\0' | sort -z)
+}
+
+# compiled is where the base stage leaves the compiled standard library. The app stage copies it into an empty build cache: that
+# is most of what the first build takes.
+# shellcheck disable=SC2034 # read by the stages
+readonly compiled=/var/cache/ingot/go-build
+
+# go_environment CACHE makes builds depend on the source and on the Go version alone, and keeps what they leave in CACHE. A cached
+# package is found again only under the same settings, so both stages use these, and go_flags.
+go_environment() {
+  export GOCACHE=$1/go-build GOMODCACHE=$1/go-mod GOPATH=$1/go
+  export GOTOOLCHAIN=local GOWORK=off GOFLAGS='' GOENV=off CGO_ENABLED=0
+  unset HOME XDG_CONFIG_HOME # without a home, Go counts nothing in it
+}
+# shellcheck disable=SC2034 # read by the stages
+readonly go_flags=(-trimpath -buildvcs=false)

@@ -1,0 +1,3 @@
+module github.com/ingot-build/ingot/service
+
+go 1.24

@@ -1,0 +1,68 @@
+# Two zones, one public subnet in each. Instances have public addresses and no NAT gateway stands in front of them: a NAT
+# gateway per zone would cost more than a small fleet, and it protects nothing that the security groups do not protect
+# already, since only the load balancer may open a connection to an instance.
+
+data "aws_availability_zones" "available" {
+  state = "available"
+
+  # Leaves out local zones and wavelength zones, where neither the load balancer nor every instance type exists.
+  filter {
+    name   = "opt-in-status"
+    values = ["opt-in-not-required"]
+  }
+}
+
+resource "aws_vpc" "app" {
+  cidr_block = var.cidr
+
+  tags = {
+    Name = var.app
+  }
+}
+
+resource "aws_internet_gateway" "app" {
+  vpc_id = aws_vpc.app.id
+
+  tags = {
+    Name = var.app
+  }
+}
+
+resource "aws_subnet" "public" {
+  count = 2
+
+  vpc_id                  = aws_vpc.app.id
+  availability_zone       = sort(data.aws_availability_zones.available.names)[count.index]
+  cidr_block              = cidrsubnet(var.cidr, 2, count.index)
+  map_public_ip_on_launch = true
+
+  tags = {
+    Name = "${var.app}-public-${count.index}"
+  }
+
+  # An account may gain a zone one day. The subnets stay where they are.
+  lifecycle {
+    ignore_changes = [availability_zone]
+  }
+}
+
+resource "aws_route_table" "public" {
+  vpc_id = aws_vpc.app.id
+
+  tags = {
+    Name = "${var.app}-public"
+  }
+}
+
+resource "aws_route" "internet" {
+  route_table_id         = aws_route_table.public.id
+  destination_cidr_block = "0.0.0.0/0"
+  gateway_id             = aws_internet_gateway.app.id
+}
+
+resource "aws_route_table_association" "public" {
+  count = length(aws_subnet.public)
+
+  route_table_id = aws_route_table.public.id
+  subnet_id      = aws_subnet.public[count.index].id
+}

@@ -1,0 +1,200 @@
+# The stack's promises, on a mocked provider: `terraform test` in the folder above, from Terraform 1.7 on.
+
+mock_provider "aws" {
+  mock_data "aws_availability_zones" {
+    defaults = {
+      names = ["us-west-1c", "us-west-1a", "us-west-1b"]
+    }
+  }
+
+  mock_data "aws_iam_policy_document" {
+    defaults = {
+      json = "{}"
+    }
+  }
+
+  mock_resource "aws_lb" {
+    defaults = {
+      arn      = "arn:aws:elasticloadbalancing:us-west-1:123456789012:loadbalancer/app/hello/0123456789abcdef"
+      dns_name = "hello.example.test"
+    }
+  }
+
+  mock_resource "aws_lb_target_group" {
+    defaults = {
+      arn = "arn:aws:elasticloadbalancing:us-west-1:123456789012:targetgroup/hello/0123456789abcdef"
+    }
+  }
+
+  mock_resource "aws_iam_instance_profile" {
+    defaults = {
+      arn = "arn:aws:iam::123456789012:instance-profile/hello"
+    }
+  }
+
+  mock_resource "aws_launch_template" {
+    defaults = {
+      id              = "lt-0123456789abcdef0"
+      default_version = 1
+    }
+  }
+}
+
+variables {
+  app      = "hello"
+  image_id = "ami-0123456789abcdef0"
+}
+
+run "empty_until_released" {
+  assert {
+    condition     = aws_autoscaling_group.app.min_size == 0 && aws_autoscaling_group.app.max_size == 4
+    error_message = "Before the first release the group has to be empty, and able to grow."
+  }
+
+  assert {
+    condition     = output.url == "http://hello.example.test"
+    error_message = "The URL has to be the load balancer's: ${output.url}."
+  }
+
+  assert {
+    condition     = length(aws_lb_listener.https) == 0 && aws_lb_listener.http.default_action[0].type == "forward"
+    error_message = "Without a certificate port 80 serves and port 443 is closed."
+  }
+
+  assert {
+    condition     = aws_subnet.public[*].availability_zone == ["us-west-1a", "us-west-1b"]
+    error_message = "The subnets are in the first two zones."
+  }
+
+  assert {
+    condition     = aws_subnet.public[*].cidr_block == ["10.42.0.0/18", "10.42.64.0/18"]
+    error_message = "The subnets have the first two quarters of the VPC."
+  }
+}
+
+run "release_is_terraforms_business_no_more" {
+  variables {
+    image_id = "ami-11111111111111111"
+    released = true
+  }
+
+  assert {
+    condition     = aws_launch_template.app.image_id == "ami-0123456789abcdef0"
+    error_message = "Another parent image must not change the launch template."
+  }
+
+  assert {
+    condition     = aws_autoscaling_group.app.launch_template[0].version == "1"
+    error_message = "The group's launch template version is a number, and the release tool's."
+  }
+
+  assert {
+    condition     = aws_autoscaling_group.app.min_size == 2
+    error_message = "With a release the group has its minimum."
+  }
+
+  assert {
+    condition     = length(aws_autoscaling_group.app.instance_refresh) == 0
+    error_message = "Terraform must not run the rollout."
+  }
+}
+
+run "found_by_tag" {
+  assert {
+    condition     = contains([for tag in aws_autoscaling_group.app.tag : "${tag.key}=${tag.value}" if tag.propagate_at_launch], "ingot:app=hello")
+    error_message = "The rollout finds the group and its instances by the tag ingot:app, which default_tags do not set there."
+  }
+}
+
+run "https_with_a_certificate" {
+  command = plan
+
+  variables {
+    certificate_arn = "arn:aws:acm:us-west-1:123456789012:certificate/01234567-89ab-cdef-0123-456789abcdef"
+    client_cidrs    = ["192.0.2.0/24", "198.51.100.0/24"]
+  }
+
+  assert {
+    condition     = aws_lb_listener.http.default_action[0].type == "redirect" && aws_lb_listener.http.default_action[0].redirect[0].protocol == "HTTPS"
+    error_message = "With a certificate port 80 redirects."
+  }
+
+  assert {
+    condition     = aws_lb_listener.https[0].port == 443
+    error_message = "With a certificate port 443 serves."
+  }
+
+  assert {
+    condition = toset([for rule in aws_vpc_security_group_ingress_rule.clients : "${rule.cidr_ipv4} ${rule.from_port}"]) == toset([
+      "192.0.2.0/24 80", "192.0.2.0/24 443", "198.51.100.0/24 80", "198.51.100.0/24 443",
+    ])
+    error_message = "The named clients alone reach both ports."
+  }
+}
+
+run "only_the_load_balancer_reaches_instances" {
+  assert {
+    condition = (
+      aws_vpc_security_group_ingress_rule.from_load_balancer.referenced_security_group_id == aws_security_group.load_balancer.id &&
+      aws_vpc_security_group_ingress_rule.from_load_balancer.from_port == 8080 &&
+      aws_vpc_security_group_ingress_rule.from_load_balancer.to_port == 8080
+    )
+    error_message = "Only the load balancer reaches the service, and only its port."
+  }
+}
+
+run "arm64_instances_for_arm64_images" {
+  command = plan
+
+  variables {
+    architecture  = "arm64"
+    instance_type = "t4g.micro"
+  }
+}
+
+run "no_arm64_instances_for_x86_64_images" {
+  command = plan
+
+  variables {
+    instance_type = "c7gn.large"
+  }
+
+  expect_failures = [aws_launch_template.app]
+}
+
+run "no_x86_64_instances_for_arm64_images" {
+  command = plan
+
+  variables {
+    architecture  = "arm64"
+    instance_type = "g4dn.xlarge"
+  }
+
+  expect_failures = [aws_launch_template.app]
+}
+
+run "sizes_have_an_order" {
+  command = plan
+
+  variables {
+    min_size = 5
+    max_size = 4
+  }
+
+  expect_failures = [aws_autoscaling_group.app]
+}
+
+run "refuses_what_cannot_work" {
+  command = plan
+
+  variables {
+    app                  = "Hello_World"
+    image_id             = "debian-13"
+    port                 = 80.5
+    health_path          = "healthz"
+    cidr                 = "10.0.0.0/8"
+    deregistration_delay = 3601
+  }
+
+  expect_failures = [var.app, var.image_id, var.port, var.health_path, var.cidr, var.deregistration_delay]
+}

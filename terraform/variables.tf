@@ -1,0 +1,233 @@
+variable "app" {
+  description = "Name of the application. Names the resources and is the value of their tag ingot:app."
+  type        = string
+  nullable    = false
+
+  # A load balancer's name has at most 32 characters; the security groups add a suffix to it.
+  validation {
+    condition     = can(regex("^[a-z]([a-z0-9-]{0,22}[a-z0-9])?$", var.app))
+    error_message = "app has 1 to 24 lower case letters, digits and hyphens, begins with a letter and does not end with a hyphen."
+  }
+
+  validation {
+    condition     = !startswith(var.app, "internal-")
+    error_message = "app must not begin with \"internal-\": Elastic Load Balancing keeps such names for itself."
+  }
+}
+
+variable "port" {
+  description = "TCP port that the service listens on."
+  type        = number
+  default     = 8080
+  nullable    = false
+
+  validation {
+    condition     = var.port >= 1 && var.port <= 65535 && floor(var.port) == var.port
+    error_message = "port is a whole number from 1 to 65535."
+  }
+}
+
+variable "health_path" {
+  description = "Path that answers 200 once the service can serve."
+  type        = string
+  default     = "/healthz"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^/[!-~]*$", var.health_path)) && length(var.health_path) <= 1024
+    error_message = "health_path begins with a slash and has at most 1024 printable characters without spaces."
+  }
+}
+
+variable "image_id" {
+  description = "AMI of the launch template's first version. Releases make the later versions, so changing this afterwards does nothing."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^ami-([0-9a-f]{8}|[0-9a-f]{17})$", var.image_id))
+    error_message = "image_id is an AMI ID, such as ami-0123456789abcdef0."
+  }
+}
+
+variable "released" {
+  description = "Whether a release exists. Until one does the group is empty: instances of the first image could never become healthy."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+variable "architecture" {
+  description = "Processor architecture of the images: x86_64 or arm64. The instance type has to match."
+  type        = string
+  default     = "x86_64"
+  nullable    = false
+
+  validation {
+    condition     = contains(["x86_64", "arm64"], var.architecture)
+    error_message = "architecture is x86_64 or arm64."
+  }
+}
+
+variable "instance_type" {
+  description = "EC2 instance type of the fleet."
+  type        = string
+  default     = "t3.micro"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]*\\.[a-z0-9-]+$", var.instance_type))
+    error_message = "instance_type is an EC2 instance type, such as t3.micro."
+  }
+}
+
+variable "min_size" {
+  description = "Fewest instances that the group holds once there is a release. At least 2 survive the loss of a zone."
+  type        = number
+  default     = 2
+  nullable    = false
+
+  validation {
+    condition     = var.min_size >= 0 && floor(var.min_size) == var.min_size
+    error_message = "min_size is a whole number, 0 or more."
+  }
+}
+
+variable "max_size" {
+  description = "Most instances that the group holds. A rollout may exceed it for a while, by max_healthy_percentage."
+  type        = number
+  default     = 4
+  nullable    = false
+
+  validation {
+    condition     = var.max_size >= 1 && floor(var.max_size) == var.max_size
+    error_message = "max_size is a whole number, 1 or more."
+  }
+}
+
+variable "cpu_target" {
+  description = "Average CPU utilisation of the group, in percent, that scaling aims at."
+  type        = number
+  default     = 60
+  nullable    = false
+
+  validation {
+    condition     = var.cpu_target >= 10 && var.cpu_target <= 90
+    error_message = "cpu_target is from 10 to 90 percent."
+  }
+}
+
+variable "warmup" {
+  description = "Seconds from an instance being in service until it counts, for scaling and for a rollout."
+  type        = number
+  default     = 30
+  nullable    = false
+
+  validation {
+    condition     = var.warmup >= 0 && floor(var.warmup) == var.warmup
+    error_message = "warmup is a whole number of seconds, 0 or more."
+  }
+}
+
+variable "health_check_grace_period" {
+  description = "Seconds that a new instance has for booting before the load balancer's health checks can replace it."
+  type        = number
+  default     = 120
+  nullable    = false
+
+  validation {
+    condition     = var.health_check_grace_period >= 0 && floor(var.health_check_grace_period) == var.health_check_grace_period
+    error_message = "health_check_grace_period is a whole number of seconds, 0 or more."
+  }
+}
+
+variable "health_check_interval" {
+  description = "Seconds between two health checks of one target. Two results in a row change its state."
+  type        = number
+  default     = 10
+  nullable    = false
+
+  validation {
+    condition     = var.health_check_interval >= 5 && var.health_check_interval <= 300 && floor(var.health_check_interval) == var.health_check_interval
+    error_message = "health_check_interval is a whole number of seconds from 5 to 300."
+  }
+}
+
+variable "deregistration_delay" {
+  description = "Seconds that requests in flight have to finish after a target leaves the load balancer."
+  type        = number
+  default     = 30
+  nullable    = false
+
+  validation {
+    condition     = var.deregistration_delay >= 0 && var.deregistration_delay <= 3600 && floor(var.deregistration_delay) == var.deregistration_delay
+    error_message = "deregistration_delay is a whole number of seconds from 0 to 3600."
+  }
+}
+
+variable "min_healthy_percentage" {
+  description = "Percentage of the desired capacity that stays in service while EC2 Auto Scaling replaces instances."
+  type        = number
+  default     = 100
+  nullable    = false
+
+  validation {
+    condition     = var.min_healthy_percentage >= 0 && var.min_healthy_percentage <= 100 && floor(var.min_healthy_percentage) == var.min_healthy_percentage
+    error_message = "min_healthy_percentage is a whole number from 0 to 100."
+  }
+}
+
+variable "max_healthy_percentage" {
+  description = "Percentage of the desired capacity that the group may grow to while instances are replaced. At most 100 above the minimum."
+  type        = number
+  default     = 200
+  nullable    = false
+
+  validation {
+    condition     = var.max_healthy_percentage >= 100 && var.max_healthy_percentage <= 200 && floor(var.max_healthy_percentage) == var.max_healthy_percentage
+    error_message = "max_healthy_percentage is a whole number from 100 to 200."
+  }
+}
+
+variable "certificate_arn" {
+  description = "ARN of the ACM certificate for HTTPS. Empty: the load balancer serves plain HTTP."
+  type        = string
+  default     = ""
+  nullable    = false
+
+  validation {
+    condition     = var.certificate_arn == "" || can(regex("^arn:[a-z-]+:(acm|iam):", var.certificate_arn))
+    error_message = "certificate_arn is the ARN of a certificate in ACM or IAM, or empty."
+  }
+}
+
+variable "client_cidrs" {
+  description = "IPv4 ranges that may reach the load balancer."
+  type        = set(string)
+  default     = ["0.0.0.0/0"]
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for cidr in var.client_cidrs : can(cidrnetmask(cidr))])
+    error_message = "client_cidrs holds IPv4 ranges, such as 203.0.113.0/24."
+  }
+}
+
+variable "cidr" {
+  description = "IPv4 range of the VPC, /16 to /24. Its first two quarters become the two public subnets."
+  type        = string
+  default     = "10.42.0.0/16"
+  nullable    = false
+
+  validation {
+    condition     = can(cidrnetmask(var.cidr)) && can(regex("/(1[6-9]|2[0-4])$", var.cidr))
+    error_message = "cidr is an IPv4 range from /16 to /24, such as 10.42.0.0/16."
+  }
+}
+
+variable "deletion_protection" {
+  description = "Whether the load balancer refuses to be deleted. Switch it on for production, and off before a destroy."
+  type        = bool
+  default     = false
+  nullable    = false
+}
