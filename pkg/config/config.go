@@ -34,11 +34,14 @@ type Config struct {
 	// Region is an AWS region, or empty for the usual AWS chain. AWS_REGION in the environment goes before it.
 	Region string `hcl:"region,optional"`
 
-	Image     *Image     `hcl:"image,block"`
-	Service   *Service   `hcl:"service,block"`
-	Fleet     *Fleet     `hcl:"fleet,block"`
-	Rollout   *Rollout   `hcl:"rollout,block"`
-	Terraform *Terraform `hcl:"terraform,block"`
+	Image      *Image      `hcl:"image,block"`
+	Service    *Service    `hcl:"service,block"`
+	Fleet      *Fleet      `hcl:"fleet,block"`
+	Rollout    *Rollout    `hcl:"rollout,block"`
+	CodeDeploy *CodeDeploy `hcl:"codedeploy,block"`
+	GitHub     *GitHub     `hcl:"github,block"`
+	State      *State      `hcl:"state,block"`
+	Terraform  *Terraform  `hcl:"terraform,block"`
 
 	// Root is the folder that holds the file.
 	Root string
@@ -73,6 +76,39 @@ type Rollout struct {
 	MinHealthy int    `hcl:"min_healthy,optional"` // percent of the desired capacity, 0–100
 	MaxHealthy int    `hcl:"max_healthy,optional"` // percent, 100–200, at most 100 above MinHealthy
 	Warmup     string `hcl:"warmup,optional"`      // duration, whole seconds, at most one hour
+
+	// Checkpoints are percentages of the fleet, ascending, at each of which a rollout waits for CheckpointDelay.
+	Checkpoints     []int  `hcl:"checkpoints,optional"`
+	CheckpointDelay string `hcl:"checkpoint_delay,optional"` // duration, whole seconds, at most 48 hours
+
+	// BakeTime is how long the whole new fleet is watched before the old release is given up: a duration in whole
+	// seconds, at most 48 hours.
+	BakeTime string `hcl:"bake_time,optional"`
+
+	// Alarms are names of CloudWatch alarms, at most 10. One in state ALARM rolls back.
+	Alarms []string `hcl:"alarms,optional"`
+
+	SkipMatching bool   `hcl:"skip_matching,optional"` // leave instances alone that run the release already
+	Standby      string `hcl:"standby,optional"`       // instances in Standby: ignore, terminate or wait
+	Protected    string `hcl:"protected,optional"`     // instances protected from scale-in: refresh, ignore or wait
+}
+
+// CodeDeploy says whether every new instance passes a CodeDeploy deployment before it serves.
+type CodeDeploy struct {
+	Enabled bool `hcl:"enabled,optional"`
+}
+
+// GitHub makes the roles that GitHub Actions takes on. Without a repository nothing is made.
+type GitHub struct {
+	Repository string `hcl:"repository,optional"` // ORG/REPO
+	// OwnerID and RepositoryID are the numbers in the subject of newer repositories' tokens, repo:ORG@OWNERID/REPO@REPOID.
+	OwnerID      string `hcl:"owner_id,optional"`
+	RepositoryID string `hcl:"repository_id,optional"`
+}
+
+// State says where Terraform's state is kept.
+type State struct {
+	Bucket string `hcl:"bucket,optional"` // S3 bucket; empty for a file on this machine
 }
 
 // Terraform says where the terraform command finds things.
@@ -83,19 +119,33 @@ type Terraform struct {
 }
 
 // WarmupDuration is Warmup as a duration.
-func (r *Rollout) WarmupDuration() time.Duration {
-	d, _ := time.ParseDuration(r.Warmup) // checked when the file was read
+func (r *Rollout) WarmupDuration() time.Duration { return duration(r.Warmup) }
+
+// CheckpointDelayDuration is CheckpointDelay as a duration.
+func (r *Rollout) CheckpointDelayDuration() time.Duration { return duration(r.CheckpointDelay) }
+
+// BakeTimeDuration is BakeTime as a duration.
+func (r *Rollout) BakeTimeDuration() time.Duration { return duration(r.BakeTime) }
+
+func duration(s string) time.Duration {
+	d, _ := time.ParseDuration(s) // checked when the file was read
 	return d
 }
 
 // Default returns the settings of a file that says nothing but the application's name.
 func Default() *Config {
 	return &Config{
-		Image:     &Image{Owner: "136693071363", Name: "debian-13-amd64-*", User: "admin", Architecture: "x86_64"},
-		Service:   &Service{Source: "service", Port: 8080, Health: "/healthz"},
-		Fleet:     &Fleet{InstanceType: "t3.micro", Min: 2, Max: 4},
-		Rollout:   &Rollout{MinHealthy: 100, MaxHealthy: 200, Warmup: "30s"},
-		Terraform: &Terraform{},
+		Image:   &Image{Owner: "136693071363", Name: "debian-13-amd64-*", User: "admin", Architecture: "x86_64"},
+		Service: &Service{Source: "service", Port: 8080, Health: "/healthz"},
+		Fleet:   &Fleet{InstanceType: "t3.micro", Min: 2, Max: 4},
+		Rollout: &Rollout{
+			MinHealthy: 100, MaxHealthy: 200, Warmup: "30s", CheckpointDelay: "10m", BakeTime: "0s",
+			SkipMatching: true, Standby: "ignore", Protected: "refresh",
+		},
+		CodeDeploy: &CodeDeploy{Enabled: true},
+		GitHub:     &GitHub{},
+		State:      &State{},
+		Terraform:  &Terraform{},
 	}
 }
 

@@ -13,14 +13,28 @@ import (
 )
 
 var (
-	appPattern      = regexp.MustCompile(`^[a-z][a-z0-9-]{0,22}[a-z0-9]$`)
-	regionPattern   = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-[0-9]$`)
-	accountPattern  = regexp.MustCompile(`^([0-9]{12}|self|amazon)$`)
-	userPattern     = regexp.MustCompile(`^[a-z_][a-z0-9_-]{0,31}$`)
-	healthPattern   = regexp.MustCompile(`^/[!-~]*$`)
-	instancePattern = regexp.MustCompile(`^[a-z0-9-]+\.[a-z0-9-]+$`)
-	domainPattern   = regexp.MustCompile(`^(|[a-z0-9-]+(\.[a-z0-9-]+)+)$`)
-	certPattern     = regexp.MustCompile(`^(|arn:aws[a-z-]*:acm:[a-z0-9-]+:[0-9]{12}:certificate/.+)$`)
+	appPattern        = regexp.MustCompile(`^[a-z][a-z0-9-]{0,22}[a-z0-9]$`)
+	regionPattern     = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-[0-9]$`)
+	accountPattern    = regexp.MustCompile(`^([0-9]{12}|self|amazon)$`)
+	userPattern       = regexp.MustCompile(`^[a-z_][a-z0-9_-]{0,31}$`)
+	healthPattern     = regexp.MustCompile(`^/[!-~]*$`)
+	instancePattern   = regexp.MustCompile(`^[a-z0-9-]+\.[a-z0-9-]+$`)
+	domainPattern     = regexp.MustCompile(`^(|[a-z0-9-]+(\.[a-z0-9-]+)+)$`)
+	repositoryPattern = regexp.MustCompile(`^(|[A-Za-z0-9](-?[A-Za-z0-9])*/[A-Za-z0-9._-]+)$`)
+	numberPattern     = regexp.MustCompile(`^[0-9]{0,20}$`)
+	bucketPattern     = regexp.MustCompile(`^(|[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])$`)
+	certPattern       = regexp.MustCompile(`^(|arn:aws[a-z-]*:acm:[a-z0-9-]+:[0-9]{12}:certificate/.+)$`)
+)
+
+// What Auto Scaling's preferences of an instance refresh allow.
+const (
+	maxRolloutDelay = 48 * time.Hour // CheckpointDelay and BakeTime: 172,800 s
+	maxAlarms       = 10
+)
+
+var (
+	standbyChoices   = []string{"ignore", "terminate", "wait"}
+	protectedChoices = []string{"refresh", "ignore", "wait"}
 )
 
 // architectures are the ones that EC2 has Debian images for, by EC2's names.
@@ -63,7 +77,7 @@ func (c *Config) validate(at position) hcl.Diagnostics {
 	check := func(ok bool, name string, value any, allowed string) {
 		if !ok {
 			diags = append(diags, &hcl.Diagnostic{Severity: hcl.DiagError, Subject: at(name),
-				Summary: fmt.Sprintf("%s is %#v", name, value), Detail: "allowed is " + allowed})
+				Summary: fmt.Sprintf("%s is %s", name, shown(value)), Detail: "allowed is " + allowed})
 		}
 	}
 	check(appPattern.MatchString(c.App), "app", c.App, "a name of 2 to 24 lower-case letters, digits and hyphens that begins with a letter")
@@ -88,9 +102,47 @@ func (c *Config) validate(at position) hcl.Diagnostics {
 	check(c.Rollout.MinHealthy >= 0 && c.Rollout.MinHealthy <= 100, "rollout.min_healthy", c.Rollout.MinHealthy, "0 to 100")
 	check(c.Rollout.MaxHealthy >= 100 && c.Rollout.MaxHealthy <= 200, "rollout.max_healthy", c.Rollout.MaxHealthy, "100 to 200")
 	check(c.Rollout.MaxHealthy-c.Rollout.MinHealthy <= 100, "rollout.max_healthy", c.Rollout.MaxHealthy, fmt.Sprintf("at most 100 more than rollout.min_healthy (%d)", c.Rollout.MinHealthy))
-	warmup, err := time.ParseDuration(c.Rollout.Warmup)
-	check(err == nil && warmup >= 0 && warmup <= time.Hour && warmup%time.Second == 0, "rollout.warmup", c.Rollout.Warmup, `a duration in whole seconds up to an hour, such as "30s"`)
+	checkSeconds := func(name, value string, limit time.Duration, example string) {
+		d, err := time.ParseDuration(value)
+		check(err == nil && d >= 0 && d <= limit && d%time.Second == 0, name, value,
+			fmt.Sprintf("a duration in whole seconds up to %dh, such as %q", limit/time.Hour, example))
+	}
+	checkSeconds("rollout.warmup", c.Rollout.Warmup, time.Hour, "30s")
+	checkSeconds("rollout.checkpoint_delay", c.Rollout.CheckpointDelay, maxRolloutDelay, "10m")
+	checkSeconds("rollout.bake_time", c.Rollout.BakeTime, maxRolloutDelay, "5m")
+	check(ascending(c.Rollout.Checkpoints), "rollout.checkpoints", c.Rollout.Checkpoints, "percentages from 1 to 100, each greater than the one before")
+	check(len(c.Rollout.Alarms) <= maxAlarms && !slices.Contains(c.Rollout.Alarms, ""), "rollout.alarms", c.Rollout.Alarms, fmt.Sprintf("up to %d names of CloudWatch alarms", maxAlarms))
+	check(slices.Contains(standbyChoices, c.Rollout.Standby), "rollout.standby", c.Rollout.Standby, quoted(standbyChoices))
+	check(slices.Contains(protectedChoices, c.Rollout.Protected), "rollout.protected", c.Rollout.Protected, quoted(protectedChoices))
+
+	check(repositoryPattern.MatchString(c.GitHub.Repository), "github.repository", c.GitHub.Repository, `a repository such as "ORG/REPO", or nothing`)
+	check(numberPattern.MatchString(c.GitHub.OwnerID), "github.owner_id", c.GitHub.OwnerID, "a number in quotes, or nothing")
+	check(numberPattern.MatchString(c.GitHub.RepositoryID), "github.repository_id", c.GitHub.RepositoryID, "a number in quotes, or nothing")
+	check((c.GitHub.OwnerID == "") == (c.GitHub.RepositoryID == ""), "github.repository_id", c.GitHub.RepositoryID, "both github.owner_id and github.repository_id, or neither")
+	check(c.GitHub.OwnerID == "" || c.GitHub.Repository != "", "github.repository", c.GitHub.Repository, "the repository that github.owner_id and github.repository_id belong to")
+	check(bucketPattern.MatchString(c.State.Bucket) && !strings.Contains(c.State.Bucket, ".."), "state.bucket", c.State.Bucket, "the name of an S3 bucket (3 to 63 lower-case letters, digits, dots and hyphens), or nothing")
 	return diags
+}
+
+// shown is a value much as the file has it.
+func shown(value any) string {
+	switch value.(type) {
+	case string, []string:
+		return fmt.Sprintf("%q", value)
+	}
+	return fmt.Sprint(value)
+}
+
+// ascending tells whether percentages are in range and in order.
+func ascending(percent []int) bool {
+	last := 0
+	for _, p := range percent {
+		if p <= last || p > 100 {
+			return false
+		}
+		last = p
+	}
+	return true
 }
 
 // local tells whether a path stays inside the repository.
