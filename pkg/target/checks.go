@@ -26,20 +26,21 @@ func Test(ctx context.Context,
 	unit *bool, // only the tests that need neither Docker nor a network
 ) error {
 	return run(ctx, func(ctx context.Context, p *project) error {
-		if err := p.unitTests(ctx); err != nil || unit != nil && *unit {
+		if err := p.unitTests(ctx); err != nil || value(unit) {
 			return err
 		}
 		return p.integrationTests(ctx)
 	})
 }
 
-// Lint checks the form of everything: Go, shell, HCL.
+// Lint checks the form of everything: Go, shell, HCL, workflows.
 //
-// gofmt, go vet, staticcheck, shellcheck, shfmt, terraform fmt and validate, packer fmt and validate. Changes nothing.
+// gofmt, go vet, staticcheck, shellcheck, shfmt, terraform fmt and validate, packer fmt and validate, actionlint. Changes
+// nothing.
 func Lint(ctx context.Context) error {
 	return run(ctx, func(ctx context.Context, p *project) error {
 		var errs []error
-		for _, check := range []func(context.Context) error{p.lintGo, p.lintShell, p.lintTerraform, p.lintPacker} {
+		for _, check := range []func(context.Context) error{p.lintGo, p.lintShell, p.lintTerraform, p.lintPacker, p.lintWorkflows} {
 			errs = append(errs, check(ctx))
 		}
 		return errors.Join(errs...)
@@ -55,7 +56,7 @@ func (p *project) unitTests(ctx context.Context) error {
 
 // integrationTests come one package at a time: they share the machine's processors, and some wait for real time to pass.
 func (p *project) integrationTests(ctx context.Context) error {
-	return p.goTest(ctx, "tests with real tools", p.Root, "-tags=integration", "-p=1", "-count=1", "-timeout=45m", "./...")
+	return p.goTest(ctx, "tests with real tools", p.Root, "-tags=integration", "-p=1", "-count=1", "-timeout=75m", "./...")
 }
 
 // goTest runs go test and shows the output of tests that fail, and the reason of those that are skipped.
@@ -176,6 +177,10 @@ func (p *project) lintPacker(ctx context.Context) error {
 		p.check(ctx, p.Root, found.Path, "fmt", "-check", "-diff", "packer"),
 		p.check(ctx, p.Root, found.Path, "validate", "-syntax-only", "packer"),
 	)
+}
+
+func (p *project) lintWorkflows(ctx context.Context) error {
+	return p.check(ctx, p.Root, "go", "tool", "actionlint")
 }
 
 // check runs a command and shows what it said where it fails.

@@ -14,14 +14,36 @@ import (
 	"github.com/ingot-build/ingot/pkg/rollout"
 )
 
+// App bakes the application AMI, or finds the one these inputs made.
+//
+// Prints its ID. Bakes the base AMI first where it is missing or out of date. Rolls nothing out: that is for prod.
+func App(ctx context.Context) error {
+	return run(ctx, func(ctx context.Context, p *project) error {
+		a, err := p.account(ctx)
+		if err != nil {
+			return err
+		}
+		image, err := p.bakeApp(ctx, a)
+		if err != nil {
+			return err
+		}
+		return p.printLine(image.ID, setOutput("image", image.ID))
+	})
+}
+
 // Prod bakes the application AMI and rolls it out.
 //
 // Prints the URL. Bakes the base AMI first where it is missing or out of date; replaces every instance of the Auto
 // Scaling group; needs infra:apply before.
-func Prod(ctx context.Context) error {
+func Prod(ctx context.Context,
+	image *string, // roll out this AMI, which "app" baked, and bake nothing
+) error {
 	return run(ctx, func(ctx context.Context, p *project) error {
-		result, err := p.release(ctx)
-		return p.printLine(result.URL, err)
+		result, err := p.release(ctx, value(image))
+		if err != nil {
+			return err
+		}
+		return p.printLine(result.URL, setOutput("url", result.URL))
 	})
 }
 
@@ -48,7 +70,7 @@ func Status(ctx context.Context,
 		if err != nil {
 			return err
 		}
-		if json != nil && *json {
+		if value(json) {
 			return p.printJSON(s)
 		}
 		return p.printStatus(s)
@@ -66,11 +88,7 @@ func Rollback(ctx context.Context,
 		if err != nil {
 			return err
 		}
-		name := ""
-		if to != nil {
-			name = *to
-		}
-		result, err := p.roller(a).Rollback(ctx, name)
+		result, err := p.roller(a).Rollback(ctx, value(to))
 		return p.printLine(result.URL, err)
 	})
 }
@@ -90,15 +108,24 @@ func Releases(ctx context.Context,
 		if err != nil {
 			return err
 		}
-		if json != nil && *json {
+		if value(json) {
 			return p.printJSON(releases)
 		}
 		return p.printReleases(releases)
 	})
 }
 
-// release bakes and rolls out. Whether there is something to roll out to is seen before the minutes of a bake.
-func (p *project) release(ctx context.Context) (rollout.Result, error) {
+// value is what an optional flag says.
+func value[T any](flag *T) T {
+	if flag == nil {
+		return *new(T)
+	}
+	return *flag
+}
+
+// release rolls an image out, or the one that it bakes where imageID is empty. Whether there is something to roll out to
+// is seen before the minutes of a bake.
+func (p *project) release(ctx context.Context, imageID string) (rollout.Result, error) {
 	a, err := p.account(ctx)
 	if err != nil {
 		return rollout.Result{}, err
@@ -107,13 +134,27 @@ func (p *project) release(ctx context.Context) (rollout.Result, error) {
 	if _, err := roller.Fleet(ctx); err != nil {
 		return rollout.Result{}, err
 	}
-	image, err := p.bakeApp(ctx, a)
+	image, err := p.releaseImage(ctx, a, imageID)
 	if err != nil {
 		return rollout.Result{}, err
 	}
 	return roller.Run(ctx, rollout.Release{
 		Name: image.Tags[ami.TagRelease], AMIID: image.ID, Commit: image.Tags[ami.TagCommit],
 	})
+}
+
+func (p *project) releaseImage(ctx context.Context, a account, id string) (ami.Image, error) {
+	if id == "" {
+		return p.bakeApp(ctx, a)
+	}
+	image, err := ami.New(ec2.NewFromConfig(a.Config)).Get(ctx, id)
+	switch {
+	case err != nil:
+		return ami.Image{}, err
+	case image.Tags[ami.TagApp] != p.App || image.Tags[ami.TagImage] != ami.App || image.Tags[ami.TagFingerprint] == "":
+		return ami.Image{}, fmt.Errorf("image %s is no finished application image of %q: bake one with: mage app", id, p.App)
+	}
+	return image, nil
 }
 
 func (p *project) roller(a account) *rollout.Roller {
