@@ -1,4 +1,4 @@
-// Package probe sends HTTP requests at a steady rate and keeps what came of them: which release answered, how fast,
+// Package probe sends HTTP requests at a steady rate and tells what came of them: which release answered, how fast,
 // and what failed.
 package probe
 
@@ -18,102 +18,130 @@ const ReleaseHeader = "X-Release"
 // DefaultTimeout bounds one request; a load balancer that holds a request longer has failed it for a person.
 const DefaultTimeout = 10 * time.Second
 
-// Answer is what came of one request.
-type Answer struct {
-	At      time.Time     // when it was sent
-	Elapsed time.Duration // until the whole body had arrived
+// DefaultConcurrency bounds the requests under way: five seconds of a service that answers nothing at 200 requests a
+// second, and no more connections than a process may have open by default.
+const DefaultConcurrency = 1000
+
+// Sample is what came of one request.
+type Sample struct {
+	At      time.Time     // when it was due
+	Latency time.Duration // from then until the whole body had arrived
 	Status  int           // HTTP status; 0 where no response came
 	Release string        // ReleaseHeader of the response, empty without one
 	Err     error         // why no whole response came
 }
 
 // Failed tells whether a user would have seen an error.
-func (a Answer) Failed() bool { return a.Err != nil || a.Status < 200 || a.Status > 399 }
+func (s Sample) Failed() bool { return s.Err != nil || s.Status < 200 || s.Status > 399 }
 
 // String says what was wrong with, or right about, an answer.
-func (a Answer) String() string {
-	if a.Err != nil {
-		return a.Err.Error()
+func (s Sample) String() string {
+	if s.Err != nil {
+		return s.Err.Error()
 	}
-	return fmt.Sprintf("HTTP %d from release %q", a.Status, a.Release)
+	return fmt.Sprintf("HTTP %d from release %q", s.Status, s.Release)
 }
 
 // Options say what is asked and how often.
 type Options struct {
-	URL     string
-	Rate    float64       // requests a second
-	Timeout time.Duration // of one request; zero for DefaultTimeout
-	Client  *http.Client  // nil for one with connections of its own
+	URL         string
+	Rate        float64       // requests a second, more than none
+	Timeout     time.Duration // of one request; zero for DefaultTimeout
+	Concurrency int           // requests under way at most; zero for DefaultConcurrency
+	Client      *http.Client  // nil for one with connections of its own
 }
 
-// Report is what a probe saw, in the order in which the requests were sent.
-type Report struct{ Answers []Answer }
-
-// Run sends requests until ctx ends, waits for those that are under way, and returns what it saw. A slow answer does
-// not hold the next request back.
-func Run(ctx context.Context, o Options) Report {
-	client := o.Client
-	if client == nil {
+// Stream sends requests until ctx ends and passes what came of each to a function, one at a time, in the order in which
+// they end. It returns once the requests that are under way have ended too, at most a timeout later.
+//
+// Each request has a time at which it is due, which no answer moves: a slow service is asked as often as a quick one.
+// Where as many requests are under way as may be, the next ones are late, and their latency counts from when they were
+// due, as it would for the people whom they stand for.
+func Stream(ctx context.Context, o Options, each func(Sample)) {
+	if o.Concurrency == 0 {
+		o.Concurrency = DefaultConcurrency
+	}
+	if o.Client == nil {
 		transport := http.DefaultTransport.(*http.Transport).Clone()
-		transport.MaxIdleConnsPerHost = 256 // enough for the requests of a second, so that none waits for a handshake
+		// Connections are kept, so that no answer waits for a handshake that its user would not have waited for.
+		transport.MaxIdleConns, transport.MaxIdleConnsPerHost = o.Concurrency, o.Concurrency
 		defer transport.CloseIdleConnections()
-		client = &http.Client{Transport: transport}
+		o.Client = &http.Client{Transport: transport}
 	}
 	var (
-		mu     sync.Mutex
-		wg     sync.WaitGroup
-		report Report
+		one  sync.Mutex
+		wg   sync.WaitGroup
+		free = make(chan struct{}, o.Concurrency)
+		gap  = time.Duration(float64(time.Second) / o.Rate)
 	)
-	ticker := time.NewTicker(time.Duration(float64(time.Second) / o.Rate))
-	defer ticker.Stop()
-	for ctx.Err() == nil {
-		wg.Go(func() {
-			// The end of the probe must not look like a failure of the service.
-			a := Get(context.WithoutCancel(ctx), client, o.URL, o.Timeout)
-			mu.Lock()
-			report.Answers = append(report.Answers, a)
-			mu.Unlock()
-		})
+	defer wg.Wait()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for due := time.Now(); ; due = due.Add(gap) {
+		timer.Reset(time.Until(due))
 		select {
 		case <-ctx.Done():
-		case <-ticker.C:
+			return
+		case <-timer.C:
 		}
+		select {
+		case <-ctx.Done():
+			return
+		case free <- struct{}{}:
+		}
+		wg.Go(func() {
+			// The end of the probe must not look like a failure of the service.
+			s := Get(context.WithoutCancel(ctx), o.Client, o.URL, o.Timeout)
+			<-free
+			s.At, s.Latency = due, s.Latency+s.At.Sub(due)
+			one.Lock()
+			defer one.Unlock()
+			each(s)
+		})
 	}
-	wg.Wait()
-	slices.SortFunc(report.Answers, func(a, b Answer) int { return a.At.Compare(b.At) })
-	return report
 }
 
 // Get sends one request. A zero timeout is DefaultTimeout.
-func Get(ctx context.Context, client *http.Client, url string, timeout time.Duration) Answer {
+func Get(ctx context.Context, client *http.Client, url string, timeout time.Duration) Sample {
 	if timeout == 0 {
 		timeout = DefaultTimeout
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	a := Answer{At: time.Now()}
+	s := Sample{At: time.Now()}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		a.Err = err
-		return a
+		s.Err = err
+		return s
 	}
 	response, err := client.Do(request)
 	if err == nil {
-		a.Status, a.Release = response.StatusCode, response.Header.Get(ReleaseHeader)
+		s.Status, s.Release = response.StatusCode, response.Header.Get(ReleaseHeader)
 		_, err = io.Copy(io.Discard, response.Body)
 		response.Body.Close()
 	}
-	a.Err = err
-	a.Elapsed = time.Since(a.At)
-	return a
+	s.Err = err
+	s.Latency = time.Since(s.At)
+	return s
+}
+
+// Report is what a probe saw, in the order in which the requests were due.
+type Report struct{ Answers []Sample }
+
+// Run is Stream with every sample kept, for probes of minutes.
+func Run(ctx context.Context, o Options) Report {
+	var report Report
+	Stream(ctx, o, func(s Sample) { report.Answers = append(report.Answers, s) })
+	slices.SortFunc(report.Answers, func(a, b Sample) int { return a.At.Compare(b.At) })
+	return report
 }
 
 // Failures are the answers that a user would have seen as errors.
-func (r Report) Failures() []Answer {
-	var failures []Answer
-	for _, a := range r.Answers {
-		if a.Failed() {
-			failures = append(failures, a)
+func (r Report) Failures() []Sample {
+	var failures []Sample
+	for _, s := range r.Answers {
+		if s.Failed() {
+			failures = append(failures, s)
 		}
 	}
 	return failures
@@ -122,9 +150,9 @@ func (r Report) Failures() []Answer {
 // Releases counts the answers of each release that did not fail.
 func (r Report) Releases() map[string]int {
 	counts := map[string]int{}
-	for _, a := range r.Answers {
-		if !a.Failed() {
-			counts[a.Release]++
+	for _, s := range r.Answers {
+		if !s.Failed() {
+			counts[s.Release]++
 		}
 	}
 	return counts
@@ -136,8 +164,8 @@ func (r Report) Quantile(q float64) time.Duration {
 		return 0
 	}
 	times := make([]time.Duration, len(r.Answers))
-	for i, a := range r.Answers {
-		times[i] = a.Elapsed
+	for i, s := range r.Answers {
+		times[i] = s.Latency
 	}
 	slices.Sort(times)
 	return times[min(len(times)-1, int(q*float64(len(times))))]

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -63,8 +65,89 @@ func TestGetTimesOut(t *testing.T) {
 			return nil, r.Context().Err()
 		})}
 		a := Get(t.Context(), client, "http://127.0.0.1/", 0)
-		if !errors.Is(a.Err, context.DeadlineExceeded) || a.Elapsed != DefaultTimeout {
+		if !errors.Is(a.Err, context.DeadlineExceeded) || a.Latency != DefaultTimeout {
 			t.Errorf("%+v", a)
 		}
 	})
+}
+
+func ok() *http.Response {
+	return &http.Response{StatusCode: 200, Body: io.NopCloser(strings.NewReader(""))}
+}
+
+func TestStreamKeepsItsRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client := &http.Client{Transport: roundTrip(func(*http.Request) (*http.Response, error) {
+			time.Sleep(3 * time.Second)
+			return ok(), nil
+		})}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second-time.Millisecond)
+		defer cancel()
+		begin := time.Now()
+		var n int
+		Stream(ctx, Options{URL: "http://127.0.0.1/", Rate: 200, Client: client}, func(s Sample) {
+			if want := begin.Add(time.Duration(n) * 5 * time.Millisecond); !s.At.Equal(want) || s.Latency != 3*time.Second {
+				t.Errorf("sample %d at %s took %s, want at %s", n, s.At, s.Latency, want)
+			}
+			n++
+		})
+		if n != 2000 {
+			t.Errorf("%d samples, want 2000 in 10 s at 200 a second", n)
+		}
+		if took := time.Since(begin); took >= 13*time.Second {
+			t.Errorf("ended after %s: want the last request's end", took)
+		}
+	})
+}
+
+func TestStreamCountsTheWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var now, most atomic.Int32
+		client := &http.Client{Transport: roundTrip(func(*http.Request) (*http.Response, error) {
+			most.Store(max(most.Load(), now.Add(1)))
+			defer now.Add(-1)
+			time.Sleep(time.Second)
+			return ok(), nil
+		})}
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second-time.Millisecond)
+		defer cancel()
+		var latencies []time.Duration
+		Stream(ctx, Options{URL: "http://127.0.0.1/", Rate: 2, Concurrency: 1, Client: client}, func(s Sample) {
+			latencies = append(latencies, s.Latency)
+		})
+		// Due at 0 s and 0.5 s; the second could be sent at 1 s.
+		if diff := cmp.Diff([]time.Duration{time.Second, 1500 * time.Millisecond}, latencies); diff != "" {
+			t.Error(diff)
+		}
+		if most.Load() != 1 {
+			t.Errorf("%d requests under way at once", most.Load())
+		}
+	})
+}
+
+func TestStreamKeepsConnections(t *testing.T) {
+	var connections atomic.Int32
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set(ReleaseHeader, "one")
+		io.WriteString(w, "hello")
+	}))
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			connections.Add(1)
+		}
+	}
+	server.Start()
+	defer server.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	report := Run(ctx, Options{URL: server.URL, Rate: 200})
+	if failures := report.Failures(); len(failures) > 0 {
+		t.Errorf("%d failures; the first: %s", len(failures), failures[0])
+	}
+	if n := report.Releases()["one"]; n < 150 || n > 210 {
+		t.Errorf("%d answers in a second", n)
+	}
+	if n := connections.Load(); n > 50 {
+		t.Errorf("%d connections for %d requests", n, len(report.Answers))
+	}
 }

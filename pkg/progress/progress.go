@@ -1,8 +1,9 @@
 // Package progress shows on standard error what is being done, to what, and for how long.
 //
 // A Printer travels in the context, so that any package can begin a Stage without knowing where it is shown: on a
-// terminal a running stage is redrawn in place with its elapsed time; elsewhere it is a line when it begins, a line
-// when what it does changes, and a line when it ends. Without a Printer in the context nothing is shown.
+// terminal a running stage is redrawn in place with its elapsed time, and with a table below it where it has one (Live);
+// elsewhere it is a line when it begins, a line when what it does changes, and a line when it ends. Without a Printer in
+// the context nothing is shown.
 package progress
 
 import (
@@ -24,15 +25,16 @@ const redraw = time.Second
 type Printer struct {
 	mu    sync.Mutex
 	w     io.Writer
-	width func() int // columns of the terminal; nil when w is none
-	live  []*Stage   // running stages, the newest last; the one that is drawn
-	drawn bool       // a live line stands without a newline
+	size  func() (columns, rows int) // of the terminal; nil when w is none
+	live  []*Stage                   // running stages, the newest last; the one that is drawn
+	drawn int                        // live lines that stand on the terminal, the last one without a newline
 	ended []Phase
 }
 
 // Phase is a finished stage.
 type Phase struct {
 	Name    string
+	Begin   time.Time
 	Elapsed time.Duration
 	Failed  bool
 	Depth   int // how many stages it ran inside
@@ -42,12 +44,12 @@ type Phase struct {
 func New(w io.Writer) *Printer {
 	p := &Printer{w: w}
 	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		p.width = func() int {
-			columns, _, err := term.GetSize(int(f.Fd()))
+		p.size = func() (int, int) {
+			columns, rows, err := term.GetSize(int(f.Fd()))
 			if err != nil {
-				return 80
+				return 80, 24
 			}
-			return columns
+			return columns, rows
 		}
 	}
 	return p
@@ -76,6 +78,7 @@ type Stage struct {
 	p      *Printer
 	name   string
 	detail string
+	region func(columns, rows int) []string // see Live
 	begin  time.Time
 	depth  int
 	stop   chan struct{}
@@ -105,6 +108,31 @@ func (s *Stage) Inside(ctx context.Context) context.Context {
 func (s *Stage) Update(format string, args ...any) {
 	if s.p != nil {
 		s.p.update(s, fmt.Sprintf(format, args...))
+	}
+}
+
+// Live has a terminal show lines below the stage, in place of what Update says, until the stage ends. The function is
+// called at each redraw, on any goroutine, with the space that there is; what it returns beyond that is cut off. It must
+// not call the Printer. Elsewhere than on a terminal it is never called: say there with Change what the lines show.
+func (s *Stage) Live(region func(columns, rows int) []string) {
+	if s.p == nil {
+		return
+	}
+	s.p.mu.Lock()
+	defer s.p.mu.Unlock()
+	s.region = region
+	s.p.draw()
+}
+
+// Change prints a line below the stage where no terminal shows it live.
+func (s *Stage) Change(format string, args ...any) {
+	if s.p == nil {
+		return
+	}
+	s.p.mu.Lock()
+	defer s.p.mu.Unlock()
+	if s.p.size == nil && !s.over {
+		s.p.line("%s  %s", indent(s.depth), fmt.Sprintf(format, args...))
 	}
 }
 
@@ -157,7 +185,7 @@ func (p *Printer) begin(s *Stage) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.live = append(p.live, s)
-	if p.width == nil {
+	if p.size == nil {
 		p.line("%s• %s", indent(s.depth), s.name)
 		return
 	}
@@ -188,11 +216,13 @@ func (p *Printer) update(s *Stage, detail string) {
 		return
 	}
 	s.detail = detail
-	if p.width == nil {
+	if p.size == nil {
 		p.line("%s  %s: %s", indent(s.depth), s.name, detail)
 		return
 	}
-	p.draw()
+	if s.region == nil {
+		p.draw()
+	}
 }
 
 func (p *Printer) end(s *Stage, result string, failed bool) {
@@ -212,7 +242,7 @@ func (p *Printer) end(s *Stage, result string, failed bool) {
 		}
 	}
 	elapsed := time.Since(s.begin)
-	p.ended = append(p.ended, Phase{Name: s.name, Elapsed: elapsed, Failed: failed, Depth: s.depth})
+	p.ended = append(p.ended, Phase{Name: s.name, Begin: s.begin, Elapsed: elapsed, Failed: failed, Depth: s.depth})
 	mark := "✓"
 	if failed {
 		mark = "✗"
@@ -231,28 +261,45 @@ func (p *Printer) line(format string, args ...any) {
 }
 
 func (p *Printer) erase() {
-	if p.drawn {
+	switch {
+	case p.drawn > 1:
+		fmt.Fprintf(p.w, "\x1b[%dA\r\x1b[J", p.drawn-1) // up to the first line, and everything from there
+	case p.drawn == 1:
 		fmt.Fprint(p.w, "\r\x1b[K")
-		p.drawn = false
 	}
+	p.drawn = 0
 }
 
 // draw shows the newest running stage. The caller holds the lock.
 func (p *Printer) draw() {
-	if p.width == nil || len(p.live) == 0 {
+	if p.size == nil || len(p.live) == 0 {
 		return
 	}
+	columns, rows := p.size()
 	s := p.live[len(p.live)-1]
-	text := fmt.Sprintf("%s• %s (%s)", indent(s.depth), s.name, Elapsed(time.Since(s.begin)))
-	if s.detail != "" {
-		text += ": " + s.detail
+	lines := []string{fmt.Sprintf("%s• %s (%s)", indent(s.depth), s.name, Elapsed(time.Since(s.begin)))}
+	switch {
+	case s.region != nil:
+		// What does not fit on the terminal could not be erased again.
+		below := s.region(columns-1, max(0, rows-2))
+		lines = append(lines, below[:min(len(below), max(0, rows-2))]...)
+	case s.detail != "":
+		lines[0] += ": " + s.detail
 	}
-	if runes := []rune(text); len(runes) >= p.width() {
-		text = string(runes[:max(0, p.width()-2)]) + "…"
+	for i := range lines {
+		lines[i] = cut(lines[i], columns-1)
 	}
 	p.erase()
-	fmt.Fprint(p.w, text)
-	p.drawn = true
+	fmt.Fprint(p.w, strings.Join(lines, "\n"))
+	p.drawn = len(lines)
+}
+
+// cut makes a line fit into a number of columns.
+func cut(line string, columns int) string {
+	if runes := []rune(line); len(runes) > columns {
+		return string(runes[:max(0, columns-1)]) + "…"
+	}
+	return line
 }
 
 func indent(depth int) string { return strings.Repeat("  ", depth) }

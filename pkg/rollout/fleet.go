@@ -4,7 +4,10 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
+	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
@@ -37,18 +40,34 @@ type Fleet struct {
 	Max             int        `json:"max"`
 	Desired         int        `json:"desired"`
 	Instances       []Instance `json:"instances"`
+	Strays          []string   `json:"strays,omitempty"` // targets that take requests and are no instances of the group
 }
 
 // Instance is one of a fleet's machines.
 type Instance struct {
 	ID              string `json:"id"`
 	Zone            string `json:"zone"`
+	Type            string `json:"type,omitempty"` // t3.micro
 	TemplateVersion string `json:"template_version"`
 	Lifecycle       string `json:"lifecycle"` // Pending, InService, Terminating, …
 	Health          string `json:"health"`    // Auto Scaling's: Healthy or Unhealthy
-	Target          string `json:"target"`    // the load balancer's: initial, healthy, unhealthy, draining; empty where not registered
+	Protected       bool   `json:"protected,omitempty"`
+	Target          string `json:"target"` // the load balancer's: initial, healthy, unhealthy, draining; empty where not registered
 	Reason          string `json:"reason,omitempty"`
+
+	Release string `json:"release,omitempty"` // of its template version; empty where that is not known
+	// Since is when a rollout that was watching first saw it; zero where it was there before.
+	Since time.Time `json:"since,omitzero"`
 }
+
+// inService tells whether Auto Scaling counts the instance.
+func (i Instance) inService() bool { return i.Lifecycle == string(asgtypes.LifecycleStateInService) }
+
+// serves tells whether the instance takes its share of the requests.
+func (i Instance) serves() bool { return i.inService() && i.Target == "healthy" }
+
+// leaving tells whether the instance is on its way out of the group.
+func (i Instance) leaving() bool { return strings.HasPrefix(i.Lifecycle, "Terminat") }
 
 // Fleet finds the application's fleet. The error wraps ErrNoFleet where there is none.
 func (r *Roller) Fleet(ctx context.Context) (Fleet, error) {
@@ -64,13 +83,17 @@ func (r *Roller) Fleet(ctx context.Context) (Fleet, error) {
 	return f, err
 }
 
-// again looks at a fleet that was found before: two calls, however large it is.
+// again looks at a fleet that was found before: two calls, however large it is, and a third for an unknown launch
+// template version.
 func (r *Roller) again(ctx context.Context, f Fleet) (Fleet, error) {
-	group, err := r.group(ctx)
+	out, err := r.Groups.DescribeAutoScalingGroups(ctx, &autoscaling.DescribeAutoScalingGroupsInput{AutoScalingGroupNames: []string{f.Group}})
 	if err != nil {
-		return Fleet{}, err
+		return Fleet{}, fmt.Errorf("describe Auto Scaling group %q: %w", f.Group, err)
 	}
-	now, err := r.fleet(ctx, group)
+	if len(out.AutoScalingGroups) == 0 {
+		return Fleet{}, fmt.Errorf("%w %q any more", ErrNoFleet, f.Group)
+	}
+	now, err := r.fleet(ctx, out.AutoScalingGroups[0])
 	now.URL = f.URL
 	return now, err
 }
@@ -84,7 +107,7 @@ func (r *Roller) fleet(ctx context.Context, group asgtypes.AutoScalingGroup) (Fl
 	if err != nil {
 		return Fleet{}, err
 	}
-	return Fleet{
+	f := Fleet{
 		Group:           name,
 		TemplateID:      aws.ToString(group.LaunchTemplate.LaunchTemplateId),
 		TemplateVersion: aws.ToString(group.LaunchTemplate.Version),
@@ -93,33 +116,65 @@ func (r *Roller) fleet(ctx context.Context, group asgtypes.AutoScalingGroup) (Fl
 		Max:             int(aws.ToInt32(group.MaxSize)),
 		Desired:         int(aws.ToInt32(group.DesiredCapacity)),
 		Instances:       instances(group, targets),
-	}, nil
+		Strays:          strays(group, targets),
+	}
+	versions := map[string]bool{}
+	for _, i := range f.Instances {
+		versions[i.TemplateVersion] = true
+	}
+	names, err := r.releaseNames(ctx, f.TemplateID, versions)
+	if err != nil {
+		return Fleet{}, err
+	}
+	for i := range f.Instances {
+		f.Instances[i].Release = names[f.Instances[i].TemplateVersion]
+	}
+	return f, nil
 }
 
-// runs tells whether every instance, and at least one, is of a launch template version and in service.
-func (f Fleet) runs(version int64) bool {
+// isOf tells whether a group and all of its instances, however far they are, are of a launch template version.
+// Instances for which exempt holds do not count.
+func (f Fleet) isOf(version int64, exempt func(Instance) bool) bool {
+	number := strconv.FormatInt(version, 10)
 	for _, i := range f.Instances {
-		if i.TemplateVersion != strconv.FormatInt(version, 10) || i.Lifecycle != string(asgtypes.LifecycleStateInService) {
+		if i.TemplateVersion != number && !i.leaving() && !exempt(i) {
 			return false
 		}
 	}
-	return len(f.Instances) > 0 && f.TemplateVersion == strconv.FormatInt(version, 10)
+	return f.TemplateVersion == number
 }
 
+// exempt tells whether the options leave an instance alone, whatever it runs.
+func (r *Roller) exempt(i Instance) bool {
+	standby := i.Lifecycle == "Standby" || i.Lifecycle == "EnteringStandby"
+	return standby && r.standby() == asgtypes.StandbyInstancesIgnore ||
+		i.Protected && r.protected() == asgtypes.ScaleInProtectedInstancesIgnore
+}
+
+// group finds the Auto Scaling group of the application.
 func (r *Roller) group(ctx context.Context) (asgtypes.AutoScalingGroup, error) {
-	out, err := r.Groups.DescribeAutoScalingGroups(ctx, &autoscaling.DescribeAutoScalingGroupsInput{
+	var found []asgtypes.AutoScalingGroup
+	in := &autoscaling.DescribeAutoScalingGroupsInput{
 		Filters: []asgtypes.Filter{{Name: aws.String("tag:ingot:app"), Values: []string{r.options.App}}},
-	})
-	if err != nil {
-		return asgtypes.AutoScalingGroup{}, fmt.Errorf("describe Auto Scaling groups: %w", err)
 	}
-	switch len(out.AutoScalingGroups) {
+	for {
+		out, err := r.Groups.DescribeAutoScalingGroups(ctx, in)
+		if err != nil {
+			return asgtypes.AutoScalingGroup{}, fmt.Errorf("describe Auto Scaling groups: %w", err)
+		}
+		found = append(found, out.AutoScalingGroups...)
+		if aws.ToString(out.NextToken) == "" {
+			break
+		}
+		in.NextToken = out.NextToken
+	}
+	switch len(found) {
 	case 0:
 		return asgtypes.AutoScalingGroup{}, fmt.Errorf("%w is tagged ingot:app=%s: run: mage infra:apply", ErrNoFleet, r.options.App)
 	case 1:
-		return out.AutoScalingGroups[0], nil
+		return found[0], nil
 	}
-	return asgtypes.AutoScalingGroup{}, fmt.Errorf("%d Auto Scaling groups are tagged ingot:app=%s, but a release goes to one: remove the tag from the others", len(out.AutoScalingGroups), r.options.App)
+	return asgtypes.AutoScalingGroup{}, fmt.Errorf("%d Auto Scaling groups are tagged ingot:app=%s, but a release goes to one: remove the tag from the others", len(found), r.options.App)
 }
 
 // target is the load balancer's view of an instance.
@@ -145,8 +200,8 @@ func instances(group asgtypes.AutoScalingGroup, targets map[string]target) []Ins
 	var all []Instance
 	for _, i := range group.Instances {
 		one := Instance{
-			ID: aws.ToString(i.InstanceId), Zone: aws.ToString(i.AvailabilityZone),
-			Lifecycle: string(i.LifecycleState), Health: aws.ToString(i.HealthStatus),
+			ID: aws.ToString(i.InstanceId), Zone: aws.ToString(i.AvailabilityZone), Type: aws.ToString(i.InstanceType),
+			Lifecycle: string(i.LifecycleState), Health: aws.ToString(i.HealthStatus), Protected: aws.ToBool(i.ProtectedFromScaleIn),
 		}
 		if i.LaunchTemplate != nil {
 			one.TemplateVersion = aws.ToString(i.LaunchTemplate.Version)
@@ -155,6 +210,20 @@ func instances(group asgtypes.AutoScalingGroup, targets map[string]target) []Ins
 		one.Target, one.Reason = t.state, t.reason
 		all = append(all, one)
 	}
+	return all
+}
+
+func strays(group asgtypes.AutoScalingGroup, targets map[string]target) []string {
+	var all []string
+	for id, t := range targets {
+		switch t.state {
+		case "healthy", "unhealthy", "initial":
+			if !slices.ContainsFunc(group.Instances, func(i asgtypes.Instance) bool { return aws.ToString(i.InstanceId) == id }) {
+				all = append(all, id)
+			}
+		}
+	}
+	slices.Sort(all)
 	return all
 }
 

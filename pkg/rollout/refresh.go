@@ -1,12 +1,12 @@
 package rollout
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -20,249 +20,295 @@ type refreshAPI interface {
 	StartInstanceRefresh(context.Context, *autoscaling.StartInstanceRefreshInput, ...func(*autoscaling.Options)) (*autoscaling.StartInstanceRefreshOutput, error)
 	DescribeInstanceRefreshes(context.Context, *autoscaling.DescribeInstanceRefreshesInput, ...func(*autoscaling.Options)) (*autoscaling.DescribeInstanceRefreshesOutput, error)
 	RollbackInstanceRefresh(context.Context, *autoscaling.RollbackInstanceRefreshInput, ...func(*autoscaling.Options)) (*autoscaling.RollbackInstanceRefreshOutput, error)
+	CancelInstanceRefresh(context.Context, *autoscaling.CancelInstanceRefreshInput, ...func(*autoscaling.Options)) (*autoscaling.CancelInstanceRefreshOutput, error)
 }
 
-const (
-	// The first look comes soon, since a small fleet is quick; then the gap grows, so that a long rollout does not
-	// use up the account's request quota. The number of calls does not depend on the number of instances.
-	firstPoll = 500 * time.Millisecond
-	lastPoll  = 10 * time.Second
+// turnover is how long a run that queued waits once another refresh is over: the other run still has to see its release
+// served and to move the pointer.
+const turnover = 10 * time.Second
 
-	// lostLimit is how many instances of a new release may be lost before it is given up. One can be an accident of
-	// the hardware; in a good release there is none.
-	lostLimit = 2
+// Refresh is an instance refresh.
+type Refresh struct {
+	ID              string    `json:"id"`
+	Status          string    `json:"status"` // Pending, InProgress, Baking, Successful, …
+	Reason          string    `json:"reason,omitempty"`
+	Percentage      int       `json:"percentage"`
+	Begin           time.Time `json:"begin"`
+	TemplateVersion string    `json:"template_version"`  // what it replaces the instances by
+	Release         string    `json:"release,omitempty"` // of that version, where it is known
+	By              string    `json:"by,omitempty"`      // who started it, where it is known
 
-	// launchLimit bounds the wait for a first release. A refresh needs no such limit: EC2 Auto Scaling fails one that
-	// makes no progress for an hour.
-	launchLimit = 15 * time.Minute
-)
+	preferences    asgtypes.RefreshPreferences // those that it was started with, maybe by another run
+	rollbackReason string
+	waits          int // percentage of the checkpoint at which it waits; 0 where it does not
+}
 
-// refresh replaces the instances of a group by ones of a launch template version.
-func (r *Roller) refresh(ctx context.Context, fleet Fleet, version int64, release Release) (err error) {
-	stage := progress.Start(ctx, "replace %d instances of %s by release %s", fleet.Desired, fleet.Group, release.Name)
+// Over tells whether the refresh has come to its end, good or bad.
+func (x Refresh) Over() bool {
+	switch asgtypes.InstanceRefreshStatus(x.Status) {
+	case asgtypes.InstanceRefreshStatusSuccessful, asgtypes.InstanceRefreshStatusFailed, asgtypes.InstanceRefreshStatusCancelled,
+		asgtypes.InstanceRefreshStatusRollbackSuccessful, asgtypes.InstanceRefreshStatusRollbackFailed:
+		return true
+	}
+	return x.ID == ""
+}
+
+// forward tells whether the refresh replaces instances, and does not end or turn around already.
+func (x Refresh) forward() bool {
+	switch asgtypes.InstanceRefreshStatus(x.Status) {
+	case asgtypes.InstanceRefreshStatusPending, asgtypes.InstanceRefreshStatusInProgress, asgtypes.InstanceRefreshStatusBaking:
+		return true
+	}
+	return false
+}
+
+func (x Refresh) leadsTo(version int64) bool {
+	return x.forward() && x.TemplateVersion == strconv.FormatInt(version, 10)
+}
+
+// String says which refresh it is: "instance refresh ID to release r2 by alice".
+func (x Refresh) String() string {
+	text := "instance refresh " + x.ID
+	switch {
+	case x.Release != "":
+		text += " to release " + x.Release
+	case x.TemplateVersion != "":
+		text += " to launch template version " + x.TemplateVersion
+	}
+	if x.By != "" {
+		text += " by " + x.By
+	}
+	return text
+}
+
+// line is how far the refresh is: "InProgress 50 %: Waiting for …".
+func (x Refresh) line() string {
+	text := fmt.Sprintf("%s %d %%", x.Status, x.Percentage)
+	switch p := x.preferences; {
+	case x.Status == string(asgtypes.InstanceRefreshStatusBaking) && aws.ToInt32(p.BakeTime) > 0:
+		text += fmt.Sprintf(", watched for %s before it is over", seconds(p.BakeTime))
+	case x.waits > 0:
+		text += fmt.Sprintf(", waits %s at the checkpoint of %d %%", seconds(p.CheckpointDelay), x.waits)
+	}
+	if x.Reason != "" {
+		text += ": " + x.Reason
+	}
+	return text
+}
+
+// checkpoint is the last one that has been reached; 0 where there is none.
+func (x Refresh) checkpoint() (reached int) {
+	for _, c := range x.preferences.CheckpointPercentages {
+		if int(c) <= x.Percentage && c < 100 {
+			reached = int(c)
+		}
+	}
+	return reached
+}
+
+func seconds(n *int32) time.Duration { return time.Duration(aws.ToInt32(n)) * time.Second }
+
+// preferences are the options as StartInstanceRefresh takes them. Everything that has a default in AWS, or one in the
+// group, is said. The way back to a release that was live does not wait for checkpoints or for a time to bake, nor for
+// alarms, which the release that it replaces may have raised.
+func (r *Roller) preferences(back bool) *asgtypes.RefreshPreferences {
+	o := r.options
+	p := &asgtypes.RefreshPreferences{
+		AutoRollback:         aws.Bool(true),
+		InstanceWarmup:       inSeconds(o.Warmup),
+		MinHealthyPercentage: aws.Int32(int32(o.MinHealthy)),
+		// An explicit 100 launches before it terminates where both bounds cannot hold; left out it would do both at once.
+		MaxHealthyPercentage:      aws.Int32(int32(o.MaxHealthy)),
+		SkipMatching:              aws.Bool(o.SkipMatching),
+		ScaleInProtectedInstances: r.protected(),
+		StandbyInstances:          r.standby(),
+	}
+	if back {
+		return p
+	}
+	if o.BakeTime > 0 {
+		p.BakeTime = inSeconds(o.BakeTime)
+	}
+	if len(o.Alarms) > 0 {
+		p.AlarmSpecification = &asgtypes.AlarmSpecification{Alarms: o.Alarms}
+	}
+	if len(o.Checkpoints) > 0 {
+		for _, c := range slices.Sorted(slices.Values(o.Checkpoints)) {
+			p.CheckpointPercentages = append(p.CheckpointPercentages, int32(c))
+		}
+		// Without it the refresh would end with a part of the fleet replaced.
+		if p.CheckpointPercentages[len(p.CheckpointPercentages)-1] != 100 {
+			p.CheckpointPercentages = append(p.CheckpointPercentages, 100)
+		}
+		p.CheckpointDelay = inSeconds(o.CheckpointDelay)
+	}
+	return p
+}
+
+// The default of both in AWS is to wait, for an hour, and then to fail the refresh.
+
+func (r *Roller) standby() asgtypes.StandbyInstances {
+	switch r.options.Standby {
+	case "terminate":
+		return asgtypes.StandbyInstancesTerminate
+	case "wait":
+		return asgtypes.StandbyInstancesWait
+	}
+	return asgtypes.StandbyInstancesIgnore
+}
+
+func (r *Roller) protected() asgtypes.ScaleInProtectedInstances {
+	switch r.options.Protected {
+	case "ignore":
+		return asgtypes.ScaleInProtectedInstancesIgnore
+	case "wait":
+		return asgtypes.ScaleInProtectedInstancesWait
+	}
+	return asgtypes.ScaleInProtectedInstancesRefresh
+}
+
+func inSeconds(d time.Duration) *int32 { return aws.Int32(int32(d / time.Second)) }
+
+// refresh replaces the instances of a group by ones of a launch template version, or watches a refresh that does so
+// already, to its end.
+func (r *Roller) refresh(ctx context.Context, s step) (err error) {
+	stage := progress.Start(ctx, "replace %d instances of %s by release %s", s.fleet.Desired, s.fleet.Group, s.release.Name)
 	defer stage.End(&err)
-	id, err := r.startRefresh(ctx, fleet, version)
+	if s.active.ID == "" {
+		s.active, err = r.start(ctx, s)
+	} else {
+		s.active.Release = s.release.Name
+		progress.Note(stage.Inside(ctx), "%s runs already: watching it", s.active)
+	}
 	if err != nil {
 		return err
 	}
-	if err := r.watchRefresh(ctx, stage, fleet, id, version); err != nil {
-		return fmt.Errorf("roll out release %q: %w", release.Name, err)
+	if err := r.watch(stage, s).refreshed(ctx); err != nil {
+		return fmt.Errorf("roll out release %q: %w", s.release.Name, err)
 	}
 	return nil
 }
 
-// startRefresh starts an instance refresh, or adopts one to the same version that is under way.
-func (r *Roller) startRefresh(ctx context.Context, fleet Fleet, version int64) (id string, err error) {
-	out, err := r.Refreshes.StartInstanceRefresh(ctx, &autoscaling.StartInstanceRefreshInput{
-		AutoScalingGroupName: aws.String(fleet.Group),
-		Strategy:             asgtypes.RefreshStrategyRolling,
-		// A numbered version, in the refresh and not in the group: only so can the refresh be rolled back.
-		DesiredConfiguration: &asgtypes.DesiredConfiguration{LaunchTemplate: templateSpec(fleet.TemplateID, version)},
-		Preferences: &asgtypes.RefreshPreferences{
-			AutoRollback:         aws.Bool(true),
-			InstanceWarmup:       aws.Int32(int32(r.options.Warmup / time.Second)),
-			MinHealthyPercentage: aws.Int32(int32(r.options.MinHealthy)),
-			MaxHealthyPercentage: aws.Int32(int32(r.options.MaxHealthy)),
-			SkipMatching:         aws.Bool(true),
-			// Waiting, the default, would hold the rollout for an hour and then fail it.
-			ScaleInProtectedInstances: asgtypes.ScaleInProtectedInstancesRefresh,
-			StandbyInstances:          asgtypes.StandbyInstancesIgnore,
-		},
-	})
-	if err == nil {
-		return aws.ToString(out.InstanceRefreshId), nil
+// start starts an instance refresh, or adopts one to the same version that somebody has just started.
+func (r *Roller) start(ctx context.Context, s step) (Refresh, error) {
+	for {
+		out, err := r.Refreshes.StartInstanceRefresh(ctx, &autoscaling.StartInstanceRefreshInput{
+			AutoScalingGroupName: aws.String(s.fleet.Group),
+			Strategy:             asgtypes.RefreshStrategyRolling,
+			// A numbered version, in the refresh and not in the group: only so can the refresh be rolled back.
+			DesiredConfiguration: &asgtypes.DesiredConfiguration{LaunchTemplate: templateSpec(s.fleet.TemplateID, s.version)},
+			Preferences:          r.preferences(s.back),
+		})
+		if err == nil {
+			id := aws.ToString(out.InstanceRefreshId)
+			r.sign(ctx, id, s.release)
+			return Refresh{
+				ID: id, Status: string(asgtypes.InstanceRefreshStatusPending), Begin: time.Now(),
+				TemplateVersion: strconv.FormatInt(s.version, 10), Release: s.release.Name, preferences: *r.preferences(s.back),
+			}, nil
+		}
+		if ctx.Err() != nil {
+			return Refresh{}, fmt.Errorf("%w while an instance refresh of %q was being started: mage status shows whether it runs", context.Cause(ctx), s.fleet.Group)
+		}
+		if _, busy := errors.AsType[*asgtypes.InstanceRefreshInProgressFault](err); !busy {
+			return Refresh{}, fmt.Errorf("start instance refresh of %q: %w", s.fleet.Group, err)
+		}
+		if s.fleet, s.active, err = r.turn(ctx, s); err != nil || s.active.ID != "" {
+			return s.active, err
+		}
 	}
-	if _, busy := errors.AsType[*asgtypes.InstanceRefreshInProgressFault](err); !busy {
-		return "", fmt.Errorf("start instance refresh of %q: %w", fleet.Group, err)
-	}
-	running, err := r.lastRefresh(ctx, fleet.Group, "")
-	if err != nil {
-		return "", err
-	}
-	if refreshVersion(running) == strconv.FormatInt(version, 10) && running.Status != asgtypes.InstanceRefreshStatusRollbackInProgress {
-		progress.Note(ctx, "instance refresh %s to this release runs already: watching it", aws.ToString(running.InstanceRefreshId))
-		return aws.ToString(running.InstanceRefreshId), nil
-	}
-	return "", fmt.Errorf("%w: instance refresh %s of %q to launch template version %s is %s since %s; wait for its end and try again",
-		ErrBusy, aws.ToString(running.InstanceRefreshId), fleet.Group, refreshVersion(running), running.Status, aws.ToTime(running.StartTime).Format(time.RFC3339))
 }
 
-func refreshVersion(refresh asgtypes.InstanceRefresh) string {
-	if refresh.DesiredConfiguration == nil || refresh.DesiredConfiguration.LaunchTemplate == nil {
-		return ""
+// turn returns once no instance refresh to anything but the step's version runs: the fleet as it is then, and the
+// refresh to that version where one is under way. Where another one runs, the error wraps ErrBusy unless the options say
+// to wait for it.
+func (r *Roller) turn(ctx context.Context, s step) (Fleet, Refresh, error) {
+	for {
+		active, err := r.newestRefresh(ctx, s.fleet.Group)
+		switch {
+		case err != nil:
+			return Fleet{}, Refresh{}, err
+		case active.Over():
+			return s.fleet, Refresh{}, nil
+		case active.leadsTo(s.version):
+			return s.fleet, active, nil
+		}
+		active, _ = r.signed(ctx, active) // who it is helps, and is not needed
+		if !r.options.Wait {
+			return Fleet{}, Refresh{}, fmt.Errorf("%w: %s of %q is %s at %d %% since %s; wait for its end (mage prod -wait), or stop it (mage rollback)",
+				ErrBusy, active, s.fleet.Group, active.Status, active.Percentage, active.Begin.UTC().Format(time.RFC3339))
+		}
+		if err := r.queue(ctx, s.fleet.Group, active); err != nil {
+			return Fleet{}, Refresh{}, err
+		}
+		if s.fleet, err = r.again(ctx, s.fleet); err != nil {
+			return Fleet{}, Refresh{}, err
+		}
 	}
-	return aws.ToString(refresh.DesiredConfiguration.LaunchTemplate.Version)
 }
 
-// lastRefresh returns the refresh with an ID, or the newest one.
-func (r *Roller) lastRefresh(ctx context.Context, group, id string) (asgtypes.InstanceRefresh, error) {
+// queue waits for the end of somebody's refresh, whatever it is.
+func (r *Roller) queue(ctx context.Context, group string, other Refresh) (err error) {
+	stage := progress.Start(ctx, "wait for the end of %s", other)
+	defer stage.End(&err)
+	var p patience
+	for begin := time.Now(); !other.Over(); {
+		if err := sleep(ctx, r.gap(time.Since(begin))); err != nil {
+			return fmt.Errorf("%w; nothing was started", err)
+		}
+		now, err := r.describeRefresh(ctx, group, other.ID)
+		if fatal := p.bear(ctx, err); fatal != nil {
+			return fatal
+		}
+		if err != nil {
+			stage.Update("AWS does not answer: %v", err)
+			continue
+		}
+		other = now
+		stage.Update("%s", other.line())
+	}
+	return sleep(ctx, turnover)
+}
+
+// newestRefresh returns the group's newest refresh, zero where there has been none.
+func (r *Roller) newestRefresh(ctx context.Context, group string) (Refresh, error) {
+	refresh, err := r.describeRefresh(ctx, group, "")
+	if errors.Is(err, errNoRefresh) {
+		return Refresh{}, nil
+	}
+	return refresh, err
+}
+
+var errNoRefresh = errors.New("there is no such instance refresh")
+
+func (r *Roller) describeRefresh(ctx context.Context, group, id string) (Refresh, error) {
 	in := &autoscaling.DescribeInstanceRefreshesInput{AutoScalingGroupName: aws.String(group), MaxRecords: aws.Int32(1)}
 	if id != "" {
 		in.InstanceRefreshIds = []string{id}
 	}
 	out, err := r.Refreshes.DescribeInstanceRefreshes(ctx, in)
 	if err != nil {
-		return asgtypes.InstanceRefresh{}, fmt.Errorf("describe instance refreshes of %q: %w", group, err)
+		return Refresh{}, fmt.Errorf("describe instance refreshes of %q: %w", group, err)
 	}
 	if len(out.InstanceRefreshes) == 0 {
-		return asgtypes.InstanceRefresh{}, fmt.Errorf("describe instance refreshes of %q: refresh %q is not there", group, id)
+		return Refresh{}, fmt.Errorf("describe instance refresh %q of %q: %w", id, group, errNoRefresh)
 	}
-	return out.InstanceRefreshes[0], nil
+	x := out.InstanceRefreshes[0]
+	refresh := Refresh{
+		ID: aws.ToString(x.InstanceRefreshId), Status: string(x.Status), Reason: aws.ToString(x.StatusReason),
+		Percentage: int(aws.ToInt32(x.PercentageComplete)), Begin: aws.ToTime(x.StartTime),
+	}
+	if x.DesiredConfiguration != nil && x.DesiredConfiguration.LaunchTemplate != nil {
+		refresh.TemplateVersion = aws.ToString(x.DesiredConfiguration.LaunchTemplate.Version)
+	}
+	if x.Preferences != nil {
+		refresh.preferences = *x.Preferences
+	}
+	if x.RollbackDetails != nil {
+		refresh.rollbackReason = aws.ToString(x.RollbackDetails.RollbackReason)
+	}
+	return refresh, nil
 }
 
-// watchRefresh waits until a refresh ends. It asks for a rollback when the new instances do not live.
-func (r *Roller) watchRefresh(ctx context.Context, stage *progress.Stage, fleet Fleet, id string, version int64) error {
-	seen := newCohort(version)
-	for poll := firstPoll; ; poll = nextPoll(poll) {
-		if err := sleep(ctx, poll); err != nil {
-			return fmt.Errorf("%w; instance refresh %s goes on in AWS, and the same command watches it again", err, id)
-		}
-		refresh, err := r.lastRefresh(ctx, fleet.Group, id)
-		if err != nil {
-			return err
-		}
-		now, err := r.again(ctx, fleet)
-		if err != nil {
-			return err
-		}
-		seen.look(now)
-		stage.Update("%s", refreshLine(refresh, seen))
-
-		switch refresh.Status {
-		case asgtypes.InstanceRefreshStatusSuccessful:
-			return nil
-		case asgtypes.InstanceRefreshStatusRollbackSuccessful:
-			return r.explain(ctx, fleet.Group, seen, fmt.Errorf("%w by instance refresh %s: %s", ErrReverted, id, aws.ToString(refresh.StatusReason)))
-		case asgtypes.InstanceRefreshStatusFailed, asgtypes.InstanceRefreshStatusRollbackFailed, asgtypes.InstanceRefreshStatusCancelled:
-			return r.explain(ctx, fleet.Group, seen, fmt.Errorf("instance refresh %s ended as %s: %s", id, refresh.Status, aws.ToString(refresh.StatusReason)))
-		case asgtypes.InstanceRefreshStatusPending, asgtypes.InstanceRefreshStatusInProgress, asgtypes.InstanceRefreshStatusBaking:
-			if len(seen.lost) < lostLimit || seen.givenUp {
-				continue
-			}
-			seen.givenUp = true
-			progress.Note(ctx, "%d new instances were lost: rolling back", len(seen.lost))
-			if _, err := r.Refreshes.RollbackInstanceRefresh(ctx, &autoscaling.RollbackInstanceRefreshInput{AutoScalingGroupName: aws.String(fleet.Group)}); err != nil {
-				return r.explain(ctx, fleet.Group, seen, fmt.Errorf("roll back instance refresh %s: %w", id, err))
-			}
-		}
-	}
-}
-
-// watchLaunch waits until a group that had no instances serves from all that it wants.
-func (r *Roller) watchLaunch(ctx context.Context, stage *progress.Stage, fleet Fleet, version int64) error {
-	limit, cancel := context.WithTimeout(ctx, launchLimit)
-	defer cancel()
-	seen := newCohort(version)
-	for poll := firstPoll; ; poll = nextPoll(poll) {
-		wait := sleep(limit, poll)
-		now, err := r.again(ctx, fleet)
-		if err != nil {
-			return err
-		}
-		seen.look(now)
-		stage.Update("%s", seen)
-		switch {
-		case len(seen.healthy) >= now.Desired && now.Desired > 0:
-			return nil
-		case len(seen.lost) >= lostLimit:
-			return r.explain(ctx, now.Group, seen, fmt.Errorf("%w: %d instances were replaced", ErrUnhealthy, len(seen.lost)))
-		case wait != nil && ctx.Err() == nil:
-			return r.explain(ctx, now.Group, seen, fmt.Errorf("%w within %s", ErrUnhealthy, launchLimit))
-		case wait != nil:
-			return wait
-		}
-	}
-}
-
-// cohort follows the instances of one launch template version.
-type cohort struct {
-	version string
-	members map[string]bool // ever seen alive
-	healthy map[string]bool // healthy targets at the last look
-	lost    map[string]bool // were there, and are gone or going
-	reasons map[string]string
-	givenUp bool
-}
-
-func newCohort(version int64) *cohort {
-	return &cohort{version: strconv.FormatInt(version, 10), members: map[string]bool{}, lost: map[string]bool{}, reasons: map[string]string{}}
-}
-
-func (c *cohort) look(f Fleet) {
-	alive := map[string]bool{}
-	c.healthy = map[string]bool{}
-	for _, i := range f.Instances {
-		if i.TemplateVersion != c.version {
-			continue
-		}
-		if i.Target != "healthy" && i.Target != "draining" && i.Reason != "" {
-			c.reasons[i.ID] = i.Reason
-		}
-		if strings.HasPrefix(i.Lifecycle, "Terminating") {
-			c.members[i.ID] = true
-			continue
-		}
-		c.members[i.ID], alive[i.ID] = true, true
-		if i.Target == "healthy" && i.Lifecycle == string(asgtypes.LifecycleStateInService) {
-			c.healthy[i.ID] = true
-		}
-	}
-	for id := range c.members {
-		if !alive[id] {
-			c.lost[id] = true
-		}
-	}
-}
-
-// String is a line for the progress display.
-func (c *cohort) String() string {
-	text := fmt.Sprintf("%d new, %d healthy", len(c.members)-len(c.lost), len(c.healthy))
-	if len(c.lost) > 0 {
-		text += fmt.Sprintf(", %d lost", len(c.lost))
-	}
-	return text
-}
-
-func refreshLine(refresh asgtypes.InstanceRefresh, seen *cohort) string {
-	text := fmt.Sprintf("%s %d%%, %s", refresh.Status, aws.ToInt32(refresh.PercentageComplete), seen)
-	if reason := aws.ToString(refresh.StatusReason); reason != "" {
-		text += ": " + reason
-	}
-	return text
-}
-
-// explain adds to an error what is known of its cause: what the load balancer said of the new instances, and the last
-// scaling activity that failed.
-func (r *Roller) explain(ctx context.Context, group string, seen *cohort, err error) error {
-	var causes []string
-	for id, reason := range seen.reasons {
-		causes = append(causes, id+" "+reason)
-	}
-	slices.Sort(causes)
-	out, activitiesErr := r.Groups.DescribeScalingActivities(ctx, &autoscaling.DescribeScalingActivitiesInput{AutoScalingGroupName: aws.String(group), MaxRecords: aws.Int32(20)})
-	if activitiesErr == nil {
-		for _, a := range out.Activities {
-			if a.StatusCode == asgtypes.ScalingActivityStatusCodeFailed {
-				causes = append(causes, aws.ToString(a.Description)+": "+aws.ToString(a.StatusMessage))
-				break
-			}
-		}
-	}
-	if len(causes) == 0 {
-		return err
-	}
-	return fmt.Errorf("%w; %s", err, strings.Join(causes, "; "))
-}
-
-func nextPoll(poll time.Duration) time.Duration { return min(lastPoll, poll*3/2) }
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-timer.C:
-		return nil
-	}
-}
+// why is what AWS says of the end of a refresh.
+func (x Refresh) why() string { return cmp.Or(x.rollbackReason, x.Reason, "AWS gives no reason") }

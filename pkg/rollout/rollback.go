@@ -1,21 +1,34 @@
 package rollout
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
+	asgtypes "github.com/aws/aws-sdk-go-v2/service/autoscaling/types"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
+
+	"github.com/ingot-build/ingot/pkg/progress"
 )
 
 // ErrNoRelease is returned where there is no release to go back to.
 var ErrNoRelease = errors.New("no such release")
 
-// Rollback rolls an earlier release out again, with the same guards as Run: the one before the current one, or the one
-// named. Its numbered launch template version is used where that still holds its image, so that the release comes back
-// as it was.
+// Rollback goes back: to the release of that name, or without a name
+//
+//   - while another release than the current one rolls, or is in the fleet without ever having become current: to the
+//     current release;
+//   - else to the one before the current one, as if releases were on a stack: a rollout puts one on top, a rollback takes
+//     off what lies above the release that it goes back to. So two rollbacks in a row go two releases back, and never to
+//     one that was rolled back from; that takes its name.
+//
+// A refresh that runs is rolled back by AWS; otherwise the release's numbered launch template version is rolled out again,
+// where it still holds its image, with the same guards as in Run.
 func (r *Roller) Rollback(ctx context.Context, name string) (Result, error) {
 	fleet, err := r.Fleet(ctx)
 	if err != nil {
@@ -25,54 +38,165 @@ func (r *Roller) Rollback(ctx context.Context, name string) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	target, err := earlier(releases, name)
+	active, err := r.newestRefresh(ctx, fleet.Group)
 	if err != nil {
 		return Result{}, err
 	}
-	release := Release{Name: target.Release, AMIID: target.AMIID, Commit: target.Commit}
-	version := target.TemplateVersion
-	holds, err := r.holds(ctx, fleet.TemplateID, version, target.AMIID)
+	target, err := r.goal(ctx, fleet, active, releases, name)
 	if err != nil {
 		return Result{}, err
 	}
-	if !holds {
-		if version, err = r.templateVersion(ctx, fleet.TemplateID, release); err != nil {
+	s := step{fleet: fleet, release: target.release(), back: true}
+	if s.version, err = r.versionOf(ctx, fleet.TemplateID, target); err != nil {
+		return Result{}, err
+	}
+	progress.Note(ctx, "going back to release %s", s.release.Name)
+	turned := !active.Over() && !active.leadsTo(s.version)
+	if turned {
+		if err := r.turnBack(ctx, s, active); err != nil {
+			return Result{}, fmt.Errorf("roll back %s: %w", active, err)
+		}
+		if s.fleet, err = r.again(ctx, s.fleet); err != nil {
 			return Result{}, err
 		}
 	}
-	return r.roll(ctx, fleet, version, release)
+	if s.fleet, s.active, err = r.turn(ctx, s); err != nil {
+		return Result{}, err
+	}
+	result, err := r.roll(ctx, s)
+	result.Replaced = result.Replaced || turned
+	return result, err
 }
 
-// earlier chooses from a history, the newest first: the named release, or the newest that is not the current one.
+// goal chooses the release to go back to.
+func (r *Roller) goal(ctx context.Context, fleet Fleet, active Refresh, releases []Pointer, name string) (Pointer, error) {
+	if name != "" || len(releases) == 0 {
+		return earlier(releases, name)
+	}
+	current, err := r.heldVersion(ctx, fleet.TemplateID, releases[0])
+	if err != nil {
+		return Pointer{}, err
+	}
+	target, none := earlier(releases, "")
+	previous := int64(0)
+	if none == nil {
+		if previous, err = r.heldVersion(ctx, fleet.TemplateID, target); err != nil {
+			return Pointer{}, err
+		}
+	}
+	switch {
+	case active.leadsTo(previous) || active.Over() && fleet.isOf(previous, r.exempt):
+		return target, nil // on the way, or there without the pointer: a rollback that was killed
+	case (active.Over() || active.leadsTo(current)) && fleet.isOf(current, r.exempt):
+		return target, none
+	}
+	return releases[0], nil
+}
+
+// earlier chooses from a history, the newest first: the named release, or the one below the top of the stack that the
+// history makes.
 func earlier(releases []Pointer, name string) (Pointer, error) {
 	if len(releases) == 0 {
 		return Pointer{}, fmt.Errorf("roll back: %w: there has been none", ErrNoRelease)
 	}
+	if name == "" {
+		if s := stack(releases); len(s) > 1 {
+			return s[len(s)-2], nil
+		}
+		return Pointer{}, fmt.Errorf("roll back: %w: there is none before %q; one that was rolled back from takes its name: mage rollback -to=RELEASE", ErrNoRelease, releases[0].Release)
+	}
 	for _, p := range releases {
-		if name == p.Release || name == "" && p.Release != releases[0].Release {
+		if name == p.Release {
 			return p, nil
 		}
-	}
-	if name == "" {
-		return Pointer{}, fmt.Errorf("roll back: %w: %q is the only one", ErrNoRelease, releases[0].Release)
 	}
 	return Pointer{}, fmt.Errorf("roll back to %q: %w: mage releases lists them", name, ErrNoRelease)
 }
 
-// holds tells whether a launch template version exists and holds an image. Infrastructure that was destroyed and made
-// again counts from one.
-func (r *Roller) holds(ctx context.Context, templateID string, version int64, amiID string) (bool, error) {
-	number := strconv.FormatInt(version, 10)
-	out, err := r.Templates.DescribeLaunchTemplateVersions(ctx, &ec2.DescribeLaunchTemplateVersionsInput{
+// stack is what a history, the newest first, comes to: each rollout puts its release on top, each rollback takes off what
+// lies above the release that it went back to. The current release is the last one.
+func stack(releases []Pointer) []Pointer {
+	var s []Pointer
+	for _, p := range slices.Backward(releases) {
+		last := -1
+		for n := range s {
+			if s[n].Release == p.Release {
+				last = n
+			}
+		}
+		if last >= 0 && (p.Rollback || last == len(s)-1) {
+			s = s[:last]
+		}
+		s = append(s, p)
+	}
+	return s
+}
+
+// versionOf returns the launch template version that holds a release that was live, and makes it where there is none any
+// more.
+func (r *Roller) versionOf(ctx context.Context, templateID string, p Pointer) (int64, error) {
+	version, err := r.heldVersion(ctx, templateID, p)
+	if err != nil || version != 0 {
+		return version, err
+	}
+	return r.version(ctx, templateID, p.release())
+}
+
+// heldVersion returns the launch template version that holds a release that was live: the one that it was live with, or
+// where the infrastructure was made again since, another one; 0 where there is none.
+func (r *Roller) heldVersion(ctx context.Context, templateID string, p Pointer) (int64, error) {
+	number := strconv.FormatInt(p.TemplateVersion, 10)
+	found, err := r.templateVersions(ctx, &ec2.DescribeLaunchTemplateVersionsInput{
 		LaunchTemplateId: aws.String(templateID), MinVersion: aws.String(number), MaxVersion: aws.String(number),
 	})
 	if err != nil {
-		return false, fmt.Errorf("describe version %s of launch template %q: %w", number, templateID, err)
+		return 0, err
 	}
-	for _, v := range out.LaunchTemplateVersions {
-		if v.LaunchTemplateData != nil && aws.ToString(v.LaunchTemplateData.ImageId) == amiID {
-			return true, nil
+	if len(found) == 1 && imageOf(found[0]) == p.AMIID {
+		return p.TemplateVersion, nil
+	}
+	version, _, err := r.findVersion(ctx, templateID, p.release())
+	return version, err
+}
+
+// turnBack has AWS roll a refresh back, whoever started it, and waits for the end of that. One that cannot be rolled back
+// is cancelled.
+func (r *Roller) turnBack(ctx context.Context, s step, active Refresh) (err error) {
+	active, _ = r.signed(ctx, active) // who it is helps, and is not needed
+	stage := progress.Start(ctx, "roll back %s", active)
+	defer stage.End(&err)
+	if active.forward() {
+		if err := r.stop(ctx, stage, s.fleet.Group); err != nil && !errors.Is(err, errNoRefresh) {
+			return err
 		}
 	}
-	return false, nil
+	s.active, s.release = active, Release{Name: cmp.Or(active.Release, "of launch template version "+active.TemplateVersion)}
+	s.version, _ = strconv.ParseInt(active.TemplateVersion, 10, 64) // only to tell its instances from the others
+	w := r.watch(stage, s)
+	for !w.refresh.Over() {
+		if err := w.next(ctx); err != nil {
+			return w.parting(ctx, err)
+		}
+	}
+	if w.refresh.Status == string(asgtypes.InstanceRefreshStatusRollbackFailed) {
+		return w.failure(ctx, fmt.Errorf("instance refresh %s ended as %s: %s", w.refresh.ID, w.refresh.Status, w.refresh.why()))
+	}
+	return nil
+}
+
+// stop asks for a rollback, or where AWS cannot do one, for the end of the refresh.
+func (r *Roller) stop(ctx context.Context, stage *progress.Stage, group string) error {
+	err := r.rollBack(ctx, group)
+	if _, irreversible := errors.AsType[*asgtypes.IrreversibleInstanceRefreshFault](err); !irreversible {
+		return err
+	}
+	progress.Note(stage.Inside(ctx), "AWS cannot roll it back, so it is cancelled first: %v", err)
+	_, err = r.Refreshes.CancelInstanceRefresh(ctx, &autoscaling.CancelInstanceRefreshInput{AutoScalingGroupName: aws.String(group)})
+	if _, ended := errors.AsType[*asgtypes.ActiveInstanceRefreshNotFoundFault](err); ended {
+		return errNoRefresh
+	}
+	if err != nil {
+		return fmt.Errorf("cancel instance refresh of %q: %w", group, err)
+	}
+	return nil
 }

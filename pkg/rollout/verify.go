@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/ingot-build/ingot/pkg/probe"
 	"github.com/ingot-build/ingot/pkg/progress"
 )
@@ -15,48 +17,60 @@ const (
 	// time that a load balancer takes to notice.
 	verifyLimit = 2 * time.Minute
 
-	// verifyGap is the time between two requests: quick, and no load.
-	verifyGap = 50 * time.Millisecond
+	// verifyGap is the time between two looks while something is in doubt.
+	verifyGap = 2 * time.Second
 
-	// verifyRounds is how often each instance is asked, on average, since the load balancer chooses which one answers.
+	// Each instance is asked verifyRounds times on average, since the load balancer chooses which one answers, and never
+	// fewer than verifyLeast requests are sent. More than verifyMost tell nothing new of a fleet whose instances EC2 Auto
+	// Scaling already says to be of the right version.
 	verifyRounds = 5
+	verifyLeast  = 10
+	verifyMost   = 1000
+
+	// verifyAtOnce is how many requests are under way at once: no load, and a thousand of them take seconds.
+	verifyAtOnce = 4
 )
 
 // verify returns, with the number of instances, once every target is of the release's launch template version and the
 // load balancer has answered with the release many times in a row. A service that does not say its release is verified by
 // its targets alone.
-func (r *Roller) verify(ctx context.Context, fleet Fleet, version int64, release Release) (instances int, err error) {
-	stage := progress.Start(ctx, "see release %s through the load balancer", release.Name)
+func (r *Roller) verify(ctx context.Context, s step) (instances int, err error) {
+	stage := progress.Start(ctx, "see release %s through the load balancer", s.release.Name)
 	defer stage.End(&err)
-	limit, cancel := context.WithTimeout(ctx, verifyLimit)
-	defer cancel()
-	doubt := "nothing was seen yet"
-	for poll := firstPoll; ; poll = nextPoll(poll) {
-		fleet, err := r.again(ctx, fleet)
-		if err != nil {
-			return 0, err
+	var p patience
+	for begin := time.Now(); ; {
+		fleet, err := r.again(ctx, s.fleet)
+		if fatal := p.bear(ctx, err); fatal != nil {
+			return 0, fatal
 		}
-		if doubt = fleet.doubt(version); doubt == "" {
-			if doubt = r.served(limit, fleet, release); doubt == "" {
-				return len(fleet.Instances), nil
+		doubt := fmt.Sprint(err)
+		if err == nil {
+			if r.options.Observe != nil {
+				r.options.Observe(Observation{At: time.Now(), Fleet: fleet})
+			}
+			if doubt = fleet.doubt(s.version, r.exempt); doubt == "" {
+				if doubt = r.served(ctx, fleet, s); doubt == "" {
+					return len(fleet.Instances), nil
+				}
 			}
 		}
 		stage.Update("%s", doubt)
-		if err := sleep(limit, poll); err != nil {
-			if ctx.Err() != nil {
-				return 0, err
-			}
-			return 0, fmt.Errorf("see release %q at %s within %s: %s", release.Name, fleet.URL, verifyLimit, doubt)
+		if time.Since(begin) >= verifyLimit {
+			return 0, fmt.Errorf("%w: %q was not seen at %s within %s: %s", ErrUnhealthy, s.release.Name, s.fleet.URL, verifyLimit, doubt)
+		}
+		if err := sleep(ctx, verifyGap); err != nil {
+			return 0, err
 		}
 	}
 }
 
-// doubt says which instance does not serve a launch template version as it should; empty when all do.
-func (f Fleet) doubt(version int64) string {
+// doubt says which instance does not serve a launch template version as it should; empty when all do. Instances for which
+// exempt holds do not count.
+func (f Fleet) doubt(version int64, exempt func(Instance) bool) string {
 	healthy := 0
 	for _, i := range f.Instances {
 		switch {
-		case i.Target == "draining" || i.Target == "unused" || i.Target == "":
+		case i.Target == "draining" || i.Target == "unused" || i.Target == "" || exempt(i):
 		case i.TemplateVersion != strconv.FormatInt(version, 10):
 			return fmt.Sprintf("%s still runs launch template version %s", i.ID, i.TemplateVersion)
 		case i.Target != "healthy":
@@ -71,15 +85,29 @@ func (f Fleet) doubt(version int64) string {
 	return ""
 }
 
-func (r *Roller) served(ctx context.Context, fleet Fleet, release Release) string {
-	for range max(10, verifyRounds*len(fleet.Instances)) {
-		a := probe.Get(ctx, r.HTTP, fleet.URL, 0)
-		if a.Failed() || a.Release != "" && a.Release != release.Name {
-			return fmt.Sprintf("%s answered %s", fleet.URL, a)
+// served asks the load balancer many times, and says what was wrong with an answer; empty when nothing was.
+func (r *Roller) served(ctx context.Context, fleet Fleet, s step) string {
+	right := map[string]bool{s.release.Name: true, "": true}
+	for _, i := range fleet.Instances {
+		if r.exempt(i) && i.Target == "healthy" { // what the options keep serves on, whatever it is
+			right[i.Release] = true
 		}
-		if sleep(ctx, verifyGap) != nil {
-			return "the time is over"
-		}
+	}
+	requests, ctx := errgroup.WithContext(ctx)
+	requests.SetLimit(verifyAtOnce)
+	for range min(max(verifyLeast, verifyRounds*len(fleet.Instances)), verifyMost) {
+		requests.Go(func() error {
+			if ctx.Err() != nil {
+				return nil
+			}
+			if a := probe.Get(ctx, r.HTTP, fleet.URL, 0); a.Failed() || !right[a.Release] {
+				return fmt.Errorf("%s answered %s", fleet.URL, a)
+			}
+			return nil
+		})
+	}
+	if err := requests.Wait(); err != nil {
+		return err.Error()
 	}
 	return ""
 }

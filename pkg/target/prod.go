@@ -1,16 +1,14 @@
 package target
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
-	"github.com/aws/aws-sdk-go-v2/service/ec2"
-	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
-	"github.com/aws/aws-sdk-go-v2/service/ssm"
+	"github.com/magefile/mage/mg"
 
-	"github.com/ingot-build/ingot/pkg/ami"
 	"github.com/ingot-build/ingot/pkg/rollout"
 )
 
@@ -37,9 +35,11 @@ func App(ctx context.Context) error {
 // Scaling group; needs infra:apply before.
 func Prod(ctx context.Context,
 	image *string, // roll out this AMI, which "app" baked, and bake nothing
+	wait *bool, // queue behind a rollout that is under way
+	cancelOnInterrupt *bool, // on a signal go back, instead of leaving the rollout to AWS
 ) error {
 	return run(ctx, func(ctx context.Context, p *project) error {
-		result, err := p.release(ctx, value(image))
+		result, err := p.release(ctx, rollOptions{value(image), value(wait), value(cancelOnInterrupt)})
 		if err != nil {
 			return err
 		}
@@ -61,19 +61,24 @@ func Url(ctx context.Context) error { //nolint:revive // mage makes "url" of it
 
 // Status shows the release that is live and the fleet.
 //
-// Changes nothing.
+// Changes nothing. Exits with 3 where release pointer, launch template, group and instances disagree.
 func Status(ctx context.Context,
 	json *bool, // print JSON
 ) error {
 	return run(ctx, func(ctx context.Context, p *project) error {
-		s, err := p.status(ctx)
+		a, err := p.account(ctx)
 		if err != nil {
 			return err
 		}
-		if value(json) {
-			return p.printJSON(s)
+		s, err := p.roller(a).Status(ctx)
+		if err != nil {
+			return err
 		}
-		return p.printStatus(s)
+		show := p.printStatus
+		if value(json) {
+			show = func(s rollout.Status) error { return p.printJSON(s) }
+		}
+		return cmp.Or(show(s), agreement(s))
 	})
 }
 
@@ -84,11 +89,7 @@ func Rollback(ctx context.Context,
 	to *string, // the release to go back to
 ) error {
 	return run(ctx, func(ctx context.Context, p *project) error {
-		a, err := p.account(ctx)
-		if err != nil {
-			return err
-		}
-		result, err := p.roller(a).Rollback(ctx, value(to))
+		result, err := p.rollback(ctx, value(to), rollOptions{})
 		return p.printLine(result.URL, err)
 	})
 }
@@ -123,93 +124,41 @@ func value[T any](flag *T) T {
 	return *flag
 }
 
-// release rolls an image out, or the one that it bakes where imageID is empty. Whether there is something to roll out to
-// is seen before the minutes of a bake.
-func (p *project) release(ctx context.Context, imageID string) (rollout.Result, error) {
-	a, err := p.account(ctx)
-	if err != nil {
-		return rollout.Result{}, err
-	}
-	roller := p.roller(a)
-	if _, err := roller.Fleet(ctx); err != nil {
-		return rollout.Result{}, err
-	}
-	image, err := p.releaseImage(ctx, a, imageID)
-	if err != nil {
-		return rollout.Result{}, err
-	}
-	return roller.Run(ctx, rollout.Release{
-		Name: image.Tags[ami.TagRelease], AMIID: image.ID, Commit: image.Tags[ami.TagCommit],
-	})
-}
+// disagreement is the exit code of "status" where something is not as the current release says.
+const disagreement = 3
 
-func (p *project) releaseImage(ctx context.Context, a account, id string) (ami.Image, error) {
-	if id == "" {
-		return p.bakeApp(ctx, a)
-	}
-	image, err := ami.New(ec2.NewFromConfig(a.Config)).Get(ctx, id)
-	switch {
-	case err != nil:
-		return ami.Image{}, err
-	case image.Tags[ami.TagApp] != p.App || image.Tags[ami.TagImage] != ami.App || image.Tags[ami.TagFingerprint] == "":
-		return ami.Image{}, fmt.Errorf("image %s is no finished application image of %q: bake one with: mage app", id, p.App)
-	}
-	return image, nil
-}
-
-func (p *project) roller(a account) *rollout.Roller {
-	groups := autoscaling.NewFromConfig(a.Config)
-	return rollout.New(rollout.Clients{
-		Groups: groups, Refreshes: groups,
-		Templates:  ec2.NewFromConfig(a.Config),
-		Balancers:  elb.NewFromConfig(a.Config),
-		Parameters: ssm.NewFromConfig(a.Config),
-	}, rollout.Options{
-		App: p.App, Domain: p.Fleet.Domain, Min: p.Fleet.Min,
-		MinHealthy: p.Rollout.MinHealthy, MaxHealthy: p.Rollout.MaxHealthy, Warmup: p.Rollout.WarmupDuration(),
-	})
-}
-
-// state is what "status" shows.
-type state struct {
-	Current *rollout.Pointer `json:"current"` // nil before the first release
-	Fleet   rollout.Fleet    `json:"fleet"`
-}
-
-func (p *project) status(ctx context.Context) (state, error) {
-	a, err := p.account(ctx)
-	if err != nil {
-		return state{}, err
-	}
-	roller := p.roller(a)
-	fleet, err := roller.Fleet(ctx)
-	if err != nil {
-		return state{}, err
-	}
-	s := state{Fleet: fleet}
-	current, ok, err := roller.Current(ctx)
-	if ok {
-		s.Current = &current
-	}
-	return s, err
-}
-
-func (p *project) printStatus(s state) error {
+func (p *project) printStatus(s rollout.Status) error {
 	if s.Current == nil {
 		fmt.Fprintln(p.out, "no release yet")
 	} else {
 		fmt.Fprintf(p.out, "release %s, image %s, commit %s, since %s\n", s.Current.Release, s.Current.AMIID, s.Current.Commit, s.Current.Since.Format(time.DateTime))
 	}
-	fmt.Fprintf(p.out, "%s: %d of %d–%d instances, launch template version %s\n%s\n", s.Fleet.Group, s.Fleet.Desired, s.Fleet.Min, s.Fleet.Max, s.Fleet.TemplateVersion, s.Fleet.URL)
-	if len(s.Fleet.Instances) == 0 {
+	fmt.Fprintf(p.out, "%s: %d of %d–%d instances, launch template version %s\n", s.Fleet.Group, s.Fleet.Desired, s.Fleet.Min, s.Fleet.Max, s.Fleet.TemplateVersion)
+	if s.Refresh != nil {
+		fmt.Fprintf(p.out, "%s\n", s.Refresh)
+	}
+	fmt.Fprintln(p.out, s.Fleet.URL)
+	if len(s.Fleet.Instances) > 0 {
+		t := p.table()
+		fmt.Fprintln(t, "\nINSTANCE\tZONE\tRELEASE\tVERSION\tLIFECYCLE\tHEALTH\tTARGET\tREASON")
+		for _, i := range s.Fleet.Instances {
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", i.ID, i.Zone, i.Release, i.TemplateVersion, i.Lifecycle, i.Health, i.Target, i.Reason)
+		}
+		return t.Flush()
+	}
+	return nil
+}
+
+// agreement is an error, and an exit code of its own, where a status has disagreements.
+func agreement(s rollout.Status) error {
+	if len(s.Disagreements) == 0 {
 		return nil
 	}
-	t := p.table()
-	fmt.Fprintln(t, "\nINSTANCE\tZONE\tVERSION\tLIFECYCLE\tHEALTH\tTARGET\tREASON")
-	for _, i := range s.Fleet.Instances {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", i.ID, i.Zone, i.TemplateVersion, i.Lifecycle, i.Health, i.Target, i.Reason)
+	var lines []string
+	for _, d := range s.Disagreements {
+		lines = append(lines, "  "+d.String())
 	}
-	return t.Flush()
+	return mg.Fatal(disagreement, "not everything is as it should be; mage prod or mage rollback sets it right:\n"+strings.Join(lines, "\n"))
 }
 
 func (p *project) printReleases(releases []rollout.Pointer) error {

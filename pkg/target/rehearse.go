@@ -44,7 +44,7 @@ func (p *project) rehearse(ctx context.Context, begin time.Time) error {
 	if err := both.Wait(); err != nil {
 		return err
 	}
-	result, err := p.release(ctx, "")
+	result, err := p.release(ctx, rollOptions{})
 	if err != nil {
 		return err
 	}
