@@ -4,6 +4,8 @@
 source "amazon-ebs" "debian" {
   region                      = var.region
   custom_endpoint_ec2         = var.endpoint
+  max_retries                 = 10   # of a call that is throttled or fails at AWS: as often as Ingot itself
+  force_deregister            = true # names are unique; without it Packer looks for the name with a call that it never repeats
   skip_region_validation      = true
   skip_metadata_api_check     = true
   vpc_id                      = var.vpc_id
@@ -26,10 +28,10 @@ source "amazon-ebs" "debian" {
     delete_on_termination = true
   }
 
-  communicator                          = "ssh"
-  ssh_username                          = var.ssh_username
-  ssh_timeout                           = "5m"
-  temporary_security_group_source_cidrs = var.ssh_source_cidrs
+  communicator      = "ssh"
+  ssh_username      = var.ssh_username
+  ssh_timeout       = "5m"
+  security_group_id = var.security_group_id
 
   ami_name        = var.ami_name
   ami_description = var.ami_description

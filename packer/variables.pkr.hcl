@@ -34,9 +34,9 @@ variable "ssh_username" {
   default     = "admin"
 }
 
-variable "ssh_source_cidrs" {
-  type        = list(string)
-  description = "Addresses that may reach port 22 of the machine that bakes, in CIDR notation."
+variable "security_group_id" {
+  type        = string
+  description = "Security group of the machine that bakes, which lets this machine reach its port 22 and nobody else."
 }
 
 variable "vpc_id" {
@@ -94,13 +94,13 @@ variable "tags" {
 
 variable "run_tags" {
   type        = map(string)
-  description = "Tags of the machine that bakes and its volumes, and of the key pair and security group where Packer can tag those."
+  description = "Tags of the machine that bakes and its volumes, and of the key pair where Packer can tag that."
   default     = {}
 }
 
 variable "run" {
   type        = string
-  description = "ID of this run, in the name of the temporary key pair."
+  description = "Name of this run, in the name of the temporary key pair."
 }
 
 variable "archive" {

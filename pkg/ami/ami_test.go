@@ -3,48 +3,83 @@ package ami
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/smithy-go"
 	"github.com/google/go-cmp/cmp"
 )
 
+// fakeEC2 is an EC2 that answers from lists, and remembers what is done to it.
 type fakeEC2 struct {
-	pages      []*ec2.DescribeImagesOutput
-	asked      []*ec2.DescribeImagesInput
-	did        []string
-	deregister error
+	pages     []*ec2.DescribeImagesOutput
+	asked     []*ec2.DescribeImagesInput
+	snapshots []types.Snapshot
+	instances []types.Instance
+	groups    []types.SecurityGroup
+	keys      []string
+
+	fail map[string][]error // what calls answer, by what they do, before they succeed
+	did  []string
+}
+
+// do remembers what is done and tells how it ends.
+func (f *fakeEC2) do(what string) error {
+	f.did = append(f.did, what)
+	if answers := f.fail[what]; len(answers) > 0 {
+		f.fail[what] = answers[1:]
+		return answers[0]
+	}
+	return nil
 }
 
 func (f *fakeEC2) DescribeImages(_ context.Context, in *ec2.DescribeImagesInput, _ ...func(*ec2.Options)) (*ec2.DescribeImagesOutput, error) {
 	copied := *in
 	f.asked = append(f.asked, &copied)
+	if len(f.pages) == 0 {
+		return &ec2.DescribeImagesOutput{}, nil
+	}
 	page := f.pages[0]
 	f.pages = f.pages[1:]
 	return page, nil
 }
 
 func (f *fakeEC2) CreateTags(_ context.Context, in *ec2.CreateTagsInput, _ ...func(*ec2.Options)) (*ec2.CreateTagsOutput, error) {
+	var errs []error
 	for _, r := range in.Resources {
 		for _, tag := range in.Tags {
-			f.did = append(f.did, "tag "+r+" "+*tag.Key+"="+*tag.Value)
+			errs = append(errs, f.do("tag "+r+" "+*tag.Key+"="+*tag.Value))
 		}
 	}
-	return nil, nil
+	return nil, errors.Join(errs...)
 }
 
 func (f *fakeEC2) DeregisterImage(_ context.Context, in *ec2.DeregisterImageInput, _ ...func(*ec2.Options)) (*ec2.DeregisterImageOutput, error) {
-	f.did = append(f.did, "deregister "+*in.ImageId)
-	return nil, f.deregister
+	return nil, f.do("deregister " + *in.ImageId)
+}
+
+// DescribeSnapshots knows the filters for a description, as "*ami-1*", and for tags.
+func (f *fakeEC2) DescribeSnapshots(_ context.Context, in *ec2.DescribeSnapshotsInput, _ ...func(*ec2.Options)) (*ec2.DescribeSnapshotsOutput, error) {
+	out := &ec2.DescribeSnapshotsOutput{}
+	for _, s := range f.snapshots {
+		if *in.Filters[0].Name != "description" || strings.Contains(aws.ToString(s.Description), strings.Trim(in.Filters[0].Values[0], "*")) {
+			out.Snapshots = append(out.Snapshots, s)
+		}
+	}
+	return out, nil
 }
 
 func (f *fakeEC2) DeleteSnapshot(_ context.Context, in *ec2.DeleteSnapshotInput, _ ...func(*ec2.Options)) (*ec2.DeleteSnapshotOutput, error) {
-	f.did = append(f.did, "delete "+*in.SnapshotId)
-	return nil, nil
+	return nil, f.do("delete " + *in.SnapshotId)
 }
+
+// failing answers with an error of the API.
+func failing(code string) error { return &smithy.GenericAPIError{Code: code} }
 
 func image(id, created string, snapshots ...string) types.Image {
 	i := types.Image{ImageId: &id, Name: aws.String("name-" + id), CreationDate: &created, State: types.ImageStateAvailable,
@@ -78,7 +113,6 @@ func TestNotFound(t *testing.T) {
 	calls := map[string]func(*Catalogue) error{
 		"newest": func(c *Catalogue) error { _, err := c.Newest(t.Context(), "self", "x", "arm64"); return err },
 		"find":   func(c *Catalogue) error { _, err := c.Find(t.Context(), "hello", Base, "f00"); return err },
-		"named":  func(c *Catalogue) error { _, err := c.Named(t.Context(), "x"); return err },
 		"get":    func(c *Catalogue) error { _, err := c.Get(t.Context(), "ami-1"); return err },
 	}
 	for name, call := range calls {
@@ -101,15 +135,42 @@ func TestTagReachesSnapshots(t *testing.T) {
 }
 
 func TestRemove(t *testing.T) {
-	f := &fakeEC2{}
-	if err := New(f).Remove(t.Context(), Image{ID: "ami-1", Snapshots: []string{"snap-1", "snap-2"}}); err != nil {
-		t.Fatal(err)
+	denied := errors.New("denied")
+	taken := Image{ID: "ami-1", Snapshots: []string{"snap-1", "snap-2"}, Tags: map[string]string{TagApp: "hello", TagRun: "r"}}
+	tests := map[string]struct {
+		image Image
+		world fakeEC2
+		want  []string
+		err   error
+	}{
+		"with its snapshots": {image: taken, want: []string{
+			"tag ami-1 ingot:app=hello", "tag ami-1 ingot:run=r", "tag snap-1 ingot:app=hello", "tag snap-1 ingot:run=r",
+			"tag snap-2 ingot:app=hello", "tag snap-2 ingot:run=r", "deregister ami-1", "delete snap-1", "delete snap-2",
+		}},
+		"pending": {image: Image{ID: "ami-1"}, want: []string{"deregister ami-1", "delete snap-9"}, world: fakeEC2{snapshots: []types.Snapshot{
+			{SnapshotId: aws.String("snap-8"), Description: aws.String("Created by CreateImage(i-1) for ami-2")},
+			{SnapshotId: aws.String("snap-9"), Description: aws.String("Created by CreateImage(i-1) for ami-1")},
+		}}},
+		"gone": {image: Image{ID: "ami-1", Snapshots: []string{"snap-1"}}, want: []string{"deregister ami-1", "delete snap-1"}, world: fakeEC2{fail: map[string][]error{
+			"deregister ami-1": {failing("InvalidAMIID.Unavailable")}, "delete snap-1": {failing("InvalidSnapshot.NotFound")},
+		}}},
+		"in use for a moment": {image: Image{ID: "ami-1", Snapshots: []string{"snap-1"}}, want: []string{"deregister ami-1", "delete snap-1", "delete snap-1"},
+			world: fakeEC2{fail: map[string][]error{"delete snap-1": {failing("InvalidSnapshot.InUse")}}}},
+		"refused": {image: Image{ID: "ami-1", Snapshots: []string{"snap-1"}}, want: []string{"deregister ami-1"}, err: denied,
+			world: fakeEC2{fail: map[string][]error{"deregister ami-1": {denied}}}},
+		"one snapshot refused": {image: Image{ID: "ami-1", Snapshots: []string{"snap-1", "snap-2"}}, want: []string{"deregister ami-1", "delete snap-1", "delete snap-2"}, err: denied,
+			world: fakeEC2{fail: map[string][]error{"delete snap-1": {denied}}}},
 	}
-	if diff := cmp.Diff([]string{"deregister ami-1", "delete snap-1", "delete snap-2"}, f.did); diff != "" {
-		t.Error(diff)
-	}
-	f = &fakeEC2{deregister: errors.New("in use")}
-	if err := New(f).Remove(t.Context(), Image{ID: "ami-1", Snapshots: []string{"snap-1"}}); err == nil || len(f.did) != 1 {
-		t.Errorf("error = %v after %v", err, f.did)
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				if err := New(&tc.world).Remove(t.Context(), tc.image); !errors.Is(err, tc.err) {
+					t.Errorf("error = %v, want %v", err, tc.err)
+				}
+				if diff := cmp.Diff(tc.want, tc.world.did); diff != "" {
+					t.Error(diff)
+				}
+			})
+		})
 	}
 }

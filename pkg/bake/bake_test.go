@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -17,57 +18,93 @@ import (
 	"github.com/ingot-build/ingot/pkg/provision"
 )
 
-// fakeCatalogue keeps images as EC2 would.
-type fakeCatalogue struct {
+// cloud keeps images and leftovers as EC2 would.
+type cloud struct {
+	mu     sync.Mutex
 	images []ami.Image
+	left   []ami.Leftover
+	refuse error // of Remove
 	did    []string
+
+	comes string    // what pending images become …
+	at    time.Time // … at this time
 }
 
-func (f *fakeCatalogue) first(fits func(ami.Image) bool) (ami.Image, error) {
-	if i := slices.IndexFunc(f.images, fits); i >= 0 {
-		return f.images[i], nil
+func (c *cloud) first(fits func(ami.Image) bool) (ami.Image, error) {
+	if i := slices.IndexFunc(c.images, fits); i >= 0 {
+		return c.images[i], nil
 	}
 	return ami.Image{}, ami.ErrNotFound
 }
 
-func (f *fakeCatalogue) Find(_ context.Context, app, kind, fingerprint string) (ami.Image, error) {
-	return f.first(func(i ami.Image) bool {
+func (c *cloud) Find(_ context.Context, app, kind, fingerprint string) (ami.Image, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.first(func(i ami.Image) bool {
 		return i.Tags[ami.TagApp] == app && i.Tags[ami.TagImage] == kind && i.Tags[ami.TagFingerprint] == fingerprint
 	})
 }
 
-func (f *fakeCatalogue) Get(_ context.Context, id string) (ami.Image, error) {
-	return f.first(func(i ami.Image) bool { return i.ID == id })
+func (c *cloud) Get(_ context.Context, id string) (ami.Image, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range c.images {
+		if c.images[i].State == "pending" && c.comes != "" && time.Now().After(c.at) {
+			c.images[i].State = c.comes
+		}
+	}
+	return c.first(func(i ami.Image) bool { return i.ID == id })
 }
 
-func (f *fakeCatalogue) Named(_ context.Context, name string) (ami.Image, error) {
-	return f.first(func(i ami.Image) bool { return i.Name == name })
-}
-
-func (f *fakeCatalogue) Tag(_ context.Context, image ami.Image, tags map[string]string) error {
-	f.did = append(f.did, "tag "+image.ID)
-	for i := range f.images {
-		if f.images[i].ID == image.ID {
-			f.images[i].Tags = tags
+func (c *cloud) Tag(_ context.Context, image ami.Image, tags map[string]string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.did = append(c.did, "tag "+image.ID)
+	for i := range c.images {
+		if c.images[i].ID == image.ID {
+			c.images[i].Tags = tags
 		}
 	}
 	return nil
 }
 
-func (f *fakeCatalogue) Remove(ctx context.Context, image ami.Image) error {
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	f.did = append(f.did, "remove "+image.ID)
-	return nil
+func (c *cloud) Admit(_ context.Context, name string, cidrs []string, tags map[string]string) (string, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.left = append(c.left, ami.Leftover{Kind: ami.SecurityGroup, ID: "sg-" + strings.Join(cidrs, "-"), Run: tags[ami.TagRun]})
+	return c.left[len(c.left)-1].ID, nil
 }
 
-func (f *fakeCatalogue) Sweep(ctx context.Context, _ string) error {
+// Leftovers adds the images that are not finished to what is left.
+func (c *cloud) Leftovers(_ context.Context, app string) ([]ami.Leftover, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	left := slices.Clone(c.left)
+	for _, i := range c.images {
+		if _, run, ok := ami.ParseName(app, i.Name); ok && !i.Finished() {
+			left = append(left, ami.Leftover{Kind: ami.UnfinishedImage, ID: i.ID, Run: run, State: i.State, Tags: i.Tags, Image: i})
+		}
+	}
+	return left, nil
+}
+
+func (c *cloud) Remove(ctx context.Context, left []ami.Leftover) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	f.did = append(f.did, "sweep")
-	return nil
+	for _, l := range left {
+		c.did = append(c.did, "remove "+l.ID)
+		if c.refuse == nil {
+			c.left = slices.DeleteFunc(c.left, func(o ami.Leftover) bool { return o.ID == l.ID })
+			c.images = slices.DeleteFunc(c.images, func(i ami.Image) bool { return i.ID == l.ID })
+		}
+	}
+	if len(left) == 0 {
+		return nil
+	}
+	return c.refuse
 }
 
 type buildFunc func(ctx context.Context, b packer.Build) (packer.Artifact, error)
@@ -77,14 +114,14 @@ func (f buildFunc) Build(ctx context.Context, b packer.Build) (packer.Artifact, 
 }
 
 // kitchen is a baker, with a Packer that makes the image "ami-new", and what it is asked to build.
-func kitchen(t *testing.T) (*Baker, *fakeCatalogue, *[]packer.Build) {
+func kitchen(t *testing.T) (*Baker, *cloud, *[]packer.Build) {
 	t.Helper()
-	catalogue := &fakeCatalogue{}
+	ec2 := &cloud{}
 	var builds []packer.Build
 	root := t.TempDir()
 	write(t, filepath.Join(root, "packer", "base.pkr.hcl"), "build {}")
 	return &Baker{
-		Catalogue: catalogue, Sweeper: catalogue, App: "hello", Commit: "c0ffee", Region: "us-west-1",
+		Catalogue: ec2, Workshop: ec2, App: "hello", Commit: "c0ffee", Region: "us-west-1",
 		Templates: filepath.Join(root, "packer"), Folder: filepath.Join(root, "bakes"),
 		SourceCIDRs: func(context.Context) ([]string, error) { return []string{"192.0.2.1/32"}, nil },
 		Packer: func(context.Context) (Builder, error) {
@@ -93,11 +130,11 @@ func kitchen(t *testing.T) (*Baker, *fakeCatalogue, *[]packer.Build) {
 					t.Error(err)
 				}
 				builds = append(builds, b)
-				catalogue.images = append(catalogue.images, ami.Image{ID: "ami-new", Name: b.Variables.AMIName, State: "available", Tags: b.Variables.Tags})
+				ec2.images = append(ec2.images, ami.Image{ID: "ami-new", Name: b.Variables.AMIName, State: "available", Tags: b.Variables.Tags})
 				return packer.Artifact{AMIs: map[string]string{"us-west-1": "ami-new"}}, nil
 			}), nil
 		},
-	}, catalogue, &builds
+	}, ec2, &builds
 }
 
 func appImage(t *testing.T, greeting string) Image {
@@ -126,7 +163,7 @@ func write(t *testing.T, path, text string) {
 }
 
 func TestBakeOnce(t *testing.T) {
-	b, catalogue, builds := kitchen(t)
+	b, ec2, builds := kitchen(t)
 	first, err := b.Bake(t.Context(), appImage(t, "hello"))
 	if err != nil {
 		t.Fatal(err)
@@ -137,20 +174,26 @@ func TestBakeOnce(t *testing.T) {
 	}
 	v := (*builds)[0].Variables
 	release := first.Tags[ami.TagRelease]
-	if v.Inputs["RELEASE"] != release || v.Inputs["PORT"] != "8080" || v.Inputs["FINGERPRINT"] != first.Tags[ami.TagFingerprint] || release != v.Run {
+	if v.Inputs["RELEASE"] != release || v.Inputs["PORT"] != "8080" || v.Inputs["FINGERPRINT"] != first.Tags[ami.TagFingerprint] || v.Run != ami.Name("hello", ami.App, release) {
 		t.Errorf("inputs %v, tags %v", v.Inputs, first.Tags)
 	}
-	if v.SSHSourceCIDRs[0] != "192.0.2.1/32" || v.SourceAMI != "ami-base" || !v.Encrypted || v.RunTags[ami.TagRun] != v.Run {
+	if v.SecurityGroup != "sg-192.0.2.1/32" || v.SourceAMI != "ami-base" || !v.Encrypted || v.RunTags[ami.TagRun] != release || (*builds)[0].Lock == nil {
 		t.Errorf("variables %+v", v)
 	}
 	if _, early := v.Tags[ami.TagFingerprint]; early {
 		t.Error("Packer sets the fingerprint, which says that an image is finished")
 	}
-	if first.Tags[ami.TagCommit] != "c0ffee" || first.Tags[ami.TagParent] != "ami-base" || !slices.Equal(catalogue.did, []string{"tag ami-new"}) {
-		t.Errorf("tags %v, did %v", first.Tags, catalogue.did)
+	if v.Tags[ami.TagBaking] != first.Tags[ami.TagFingerprint] || v.RunTags[ami.TagBaking] != v.Tags[ami.TagBaking] {
+		t.Errorf("tags %v, run tags %v: nothing says what is baked", v.Tags, v.RunTags)
+	}
+	if first.Tags[ami.TagCommit] != "c0ffee" || first.Tags[ami.TagParent] != "ami-base" || !slices.Equal(ec2.did, []string{"tag ami-new", "remove sg-192.0.2.1/32"}) {
+		t.Errorf("tags %v, did %v", first.Tags, ec2.did)
 	}
 	if _, err := os.Stat(v.Archive); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the archive is left: %v", err)
+	}
+	if folders, err := b.runs().folders(); err != nil || len(folders) != 1 {
+		t.Errorf("%d runs have a folder (%v)", len(folders), err)
 	}
 }
 
@@ -192,13 +235,13 @@ func TestFingerprint(t *testing.T) {
 }
 
 func TestFailureLeavesNothing(t *testing.T) {
-	b, catalogue, _ := kitchen(t)
+	b, ec2, _ := kitchen(t)
 	broken := errors.New("does not compile")
 	ctx, cancel := context.WithCancel(t.Context())
 	b.Packer = func(context.Context) (Builder, error) {
 		return buildFunc(func(_ context.Context, build packer.Build) (packer.Artifact, error) {
 			cancel() // as Ctrl-C would, while EC2 makes the image
-			catalogue.images = append(catalogue.images, ami.Image{ID: "ami-half", Name: build.Variables.AMIName, State: "pending"})
+			ec2.images = append(ec2.images, ami.Image{ID: "ami-half", Name: build.Variables.AMIName, State: "pending"})
 			return packer.Artifact{}, broken
 		}), nil
 	}
@@ -206,30 +249,48 @@ func TestFailureLeavesNothing(t *testing.T) {
 	if !errors.Is(err, broken) || !strings.HasPrefix(err.Error(), "bake app AMI: ") {
 		t.Errorf("error = %v", err)
 	}
-	if diff := cmp.Diff([]string{"sweep", "remove ami-half"}, catalogue.did); diff != "" {
+	if diff := cmp.Diff([]string{"remove sg-192.0.2.1/32", "remove ami-half"}, ec2.did); diff != "" {
 		t.Error(diff)
+	}
+	if alive, dead, err := b.runs().look(); len(alive)+len(dead) > 0 || err != nil {
+		t.Errorf("runs %v, %v, %v", alive, dead, err)
+	}
+}
+
+// What cannot be cleared away is an error after a failure, and left to the next run after a success.
+func TestLeaveRefused(t *testing.T) {
+	denied := errors.New("denied")
+	for name, broken := range map[string]error{"success": nil, "failure": errors.New("broken")} {
+		t.Run(name, func(t *testing.T) {
+			b, ec2, _ := kitchen(t)
+			ec2.refuse = denied
+			if broken != nil {
+				b.Packer = func(context.Context) (Builder, error) {
+					return buildFunc(func(context.Context, packer.Build) (packer.Artifact, error) { return packer.Artifact{}, broken }), nil
+				}
+			}
+			_, err := b.Bake(t.Context(), appImage(t, "hello"))
+			if !errors.Is(err, broken) || errors.Is(err, denied) != (broken != nil) {
+				t.Errorf("error = %v", err)
+			}
+			_, dead, err := b.runs().look()
+			if len(dead) != 1 || err != nil {
+				t.Fatalf("dead runs %v, %v", dead, err)
+			}
+			releaseAll(dead)
+		})
 	}
 }
 
 func TestImageOfAnotherRunIsRefused(t *testing.T) {
-	b, catalogue, _ := kitchen(t)
+	b, ec2, _ := kitchen(t)
 	b.Packer = func(context.Context) (Builder, error) {
 		return buildFunc(func(context.Context, packer.Build) (packer.Artifact, error) {
-			catalogue.images = append(catalogue.images, ami.Image{ID: "ami-other", State: "available", Tags: map[string]string{ami.TagRun: "other"}})
+			ec2.images = append(ec2.images, ami.Image{ID: "ami-other", State: "available", Tags: map[string]string{ami.TagRun: "other"}})
 			return packer.Artifact{AMIs: map[string]string{"us-west-1": "ami-other"}}, nil
 		}), nil
 	}
-	if _, err := b.Bake(t.Context(), appImage(t, "hello")); err == nil || !slices.Equal(catalogue.did, []string{"sweep"}) {
-		t.Errorf("error = %v, did %v", err, catalogue.did)
-	}
-}
-
-func TestNewRunSortsByTime(t *testing.T) {
-	early := newRun(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))
-	late := newRun(time.Date(2026, 1, 2, 3, 4, 6, 0, time.UTC))
-	now := time.Now()
-	one, other := newRun(now), newRun(now)
-	if !strings.HasPrefix(early, "20260102-030405-") || early >= late || one == other {
-		t.Errorf("%s, %s", early, late)
+	if _, err := b.Bake(t.Context(), appImage(t, "hello")); err == nil || !slices.Equal(ec2.did, []string{"remove sg-192.0.2.1/32"}) {
+		t.Errorf("error = %v, did %v", err, ec2.did)
 	}
 }

@@ -27,8 +27,13 @@ type Cmd struct {
 	Dir  string   // working folder; empty for the caller's
 	Env  []string // KEY=VALUE pairs added to the environment of this process
 
-	Stdin          io.Reader
+	Stdin io.Reader
+	// Stdout and Stderr take what the program writes. A program that is to outlive this process gets files: it has them
+	// to itself, while what goes to another writer passes through this process.
 	Stdout, Stderr io.Writer
+	// Files are open files that the program has as well, from file descriptor 3 on. It is the same open file, so that
+	// a lock on it (flock) lasts until both have closed it.
+	Files []*os.File
 
 	// WaitDelay is the time between the interrupt that ends a cancelled program and its kill; zero for
 	// DefaultWaitDelay.
@@ -56,11 +61,15 @@ func (Exec) Run(ctx context.Context, c Cmd) error {
 	if len(c.Env) > 0 {
 		cmd.Env = append(os.Environ(), c.Env...)
 	}
+	cmd.ExtraFiles = c.Files
 	last := &tail{limit: stderrLimit}
-	if c.Stderr != nil {
-		cmd.Stderr = io.MultiWriter(c.Stderr, last)
-	} else {
+	switch w := c.Stderr.(type) {
+	case nil:
 		cmd.Stderr = last
+	case *os.File:
+		cmd.Stderr = w
+	default:
+		cmd.Stderr = io.MultiWriter(w, last)
 	}
 	cmd.WaitDelay = c.WaitDelay
 	if cmd.WaitDelay == 0 {
@@ -94,7 +103,7 @@ func Output(ctx context.Context, r Runner, c Cmd) (string, error) {
 type Error struct {
 	Argv   []string
 	Dir    string
-	Stderr string // the end of what it wrote to standard error
+	Stderr string // the end of what it wrote to standard error; empty where that went to a file
 	Err    error
 }
 

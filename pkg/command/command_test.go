@@ -67,6 +67,27 @@ func TestCancelKillsTheStubborn(t *testing.T) {
 	}
 }
 
+// A program has its files to itself: they are whole when this process could no longer have passed anything on.
+func TestFiles(t *testing.T) {
+	log, err := os.Create(t.TempDir() + "/log")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	r, w := pipe(t)
+	err = Exec{}.Run(t.Context(), Cmd{Path: "sh", Args: []string{"-c", "echo out; echo err >&2; test ! -p /dev/stderr; echo three >&3; exit 4"}, Stdout: log, Stderr: log, Files: []*os.File{w}})
+	if ExitCode(err) != 4 || strings.Contains(err.Error(), "err\n") {
+		t.Errorf("error = %v", err)
+	}
+	if data, err := os.ReadFile(log.Name()); err != nil || string(data) != "out\nerr\n" {
+		t.Errorf("log %q, %v", data, err)
+	}
+	buf := make([]byte, 6)
+	if n, err := r.Read(buf); err != nil || string(buf[:n]) != "three\n" {
+		t.Errorf("file descriptor 3 got %q, %v", buf[:n], err)
+	}
+}
+
 func TestQuote(t *testing.T) {
 	got := Quote([]string{"packer", "-var", "a=b c", "", "it's", "$HOME"})
 	if want := `packer -var 'a=b c' '' 'it'\''s' '$HOME'`; got != want {

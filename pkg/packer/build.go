@@ -28,6 +28,9 @@ type Build struct {
 
 	// Progress is told what Packer does now, in a few words. It may be nil.
 	Progress func(step string)
+
+	// Lock is a file that Packer has open for as long as it lives, which may be longer than this process. It may be nil.
+	Lock *os.File
 }
 
 // Variables are the values that the templates take. Empty ones are left to the templates' defaults.
@@ -38,7 +41,7 @@ type Variables struct {
 	RootDevice        string            `json:"root_device,omitempty"` // of the source AMI
 	InstanceType      string            `json:"instance_type,omitempty"`
 	SSHUsername       string            `json:"ssh_username,omitempty"`
-	SSHSourceCIDRs    []string          `json:"ssh_source_cidrs"` // who may reach port 22 of the machine that bakes
+	SecurityGroup     string            `json:"security_group_id"` // of the machine that bakes: lets SSH in
 	VPCID             string            `json:"vpc_id,omitempty"`
 	SubnetID          string            `json:"subnet_id,omitempty"`
 	AssociatePublicIP *bool             `json:"associate_public_ip,omitempty"` // nil leaves it to the subnet
@@ -49,7 +52,7 @@ type Variables struct {
 	AMIDescription    string            `json:"ami_description,omitempty"`
 	Tags              map[string]string `json:"tags,omitempty"`     // of the AMI and its snapshots
 	RunTags           map[string]string `json:"run_tags,omitempty"` // of the machine that bakes and what belongs to it
-	Run               string            `json:"run"`                // ID of this run, in the temporary key pair's name
+	Run               string            `json:"run"`                // name of this run, in the temporary key pair's name
 	Archive           string            `json:"archive"`            // path of the provisioning archive
 	Inputs            map[string]string `json:"inputs,omitempty"`   // environment of provision.sh
 	Manifest          string            `json:"manifest"`           // set by Build
@@ -57,7 +60,7 @@ type Variables struct {
 }
 
 // files of a build, in its folder.
-func (b Build) log() string       { return filepath.Join(b.Folder, "packer.log") }
+func (b Build) log() string       { return logFile(b.Folder) }
 func (b Build) manifest() string  { return filepath.Join(b.Folder, "manifest.json") }
 func (b Build) variables() string { return filepath.Join(b.Folder, "variables.json") }
 func (b Build) templates() string { return filepath.Join(b.Folder, "templates") }
@@ -148,27 +151,37 @@ func (p *Packer) initBuild(ctx context.Context, b Build) error {
 	return p.Init(ctx, plugins)
 }
 
+// run runs Packer, which writes into its log itself: so it ends its work even where this process is killed.
 func (p *Packer) run(ctx context.Context, b Build) error {
-	log, err := os.Create(b.log())
+	log, err := os.OpenFile(b.log(), os.O_CREATE|os.O_TRUNC|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
 		return fmt.Errorf("run packer build %q: %w", b.Name, err)
 	}
-	output := newOutput(log, b.Progress)
-	err = p.runner.Run(ctx, command.Cmd{
+	defer log.Close()
+	c := command.Cmd{
 		Path:      p.Path,
 		Args:      b.args(),
 		Env:       append(b.env(), p.pluginEnv()...),
-		Stdout:    output,
-		Stderr:    output,
+		Stdout:    log,
+		Stderr:    log,
 		WaitDelay: cleanupDelay,
-	})
-	if closed := log.Close(); closed != nil && err == nil {
-		err = closed
+	}
+	if b.Lock != nil {
+		c.Files = []*os.File{b.Lock}
+	}
+	said := newOutput(b.Progress)
+	ended := make(chan struct{})
+	followed := make(chan error, 1)
+	go func() { followed <- follow(b.log(), said, ended) }()
+	err = p.runner.Run(ctx, c)
+	close(ended)
+	if unread := <-followed; err == nil {
+		err = unread
 	}
 	if err == nil {
 		return nil
 	}
-	reason, last := output.failure()
+	reason, last := said.failure()
 	if cause := context.Cause(ctx); cause != nil {
 		reason, last = cause.Error(), nil
 	}

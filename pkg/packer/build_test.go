@@ -18,7 +18,7 @@ import (
 func testBuild(folder string) Build {
 	return Build{
 		Templates: templates, Name: "app", Folder: folder, Env: []string{"AWS_REGION=us-west-1"},
-		Variables: Variables{Region: "us-west-1", SourceAMI: "ami-1", SSHSourceCIDRs: []string{"192.0.2.1/32"}, AMIName: "hello", Run: "run-1", Archive: "app.tar.gz"},
+		Variables: Variables{Region: "us-west-1", SourceAMI: "ami-1", SecurityGroup: "sg-1", AMIName: "hello", Run: "run-1", Archive: "app.tar.gz"},
 	}
 }
 
@@ -83,6 +83,7 @@ func TestBuild(t *testing.T) {
 	b := testBuild(folder)
 	var steps []string
 	b.Progress = func(step string) { steps = append(steps, step) }
+	b.Lock = os.Stdin // any open file
 	got, err := p.Build(t.Context(), b)
 	if err != nil {
 		t.Fatal(err)
@@ -103,6 +104,10 @@ func TestBuild(t *testing.T) {
 	calls := fake.Calls()
 	if len(calls) != 2 || calls[0].Args[0] != "init" || calls[0].Args[1] != templates+"/plugins" {
 		t.Errorf("ran %v, want init and build", calls)
+	}
+	// Packer writes its log itself, and has the lock, so that both outlive this process.
+	if log, ok := calls[1].Stdout.(*os.File); !ok || log.Name() != filepath.Join(folder, "packer.log") || calls[1].Stderr != calls[1].Stdout || !slices.Equal(calls[1].Files, []*os.File{b.Lock}) {
+		t.Errorf("build writes to %v and %v, has %v", calls[1].Stdout, calls[1].Stderr, calls[1].Files)
 	}
 	if calls[1].WaitDelay != cleanupDelay || !slices.Contains(calls[1].Env, "PACKER_PLUGIN_PATH="+p.plugins) {
 		t.Errorf("build runs with wait delay %s and %q", calls[1].WaitDelay, calls[1].Env)

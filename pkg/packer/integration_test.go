@@ -106,8 +106,6 @@ func (s *ec2) answer(ctx context.Context, action string, in url.Values) (string,
 		s.key = authorizedKey(private)
 		block := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(private)})
 		return "<keyName>" + in.Get("KeyName") + "</keyName><keyMaterial>" + string(block) + "</keyMaterial>", nil
-	case "CreateSecurityGroup":
-		return "<groupId>sg-1</groupId>", nil
 	case "DescribeSecurityGroups":
 		return "<securityGroupInfo><item><groupId>sg-1</groupId></item></securityGroupInfo>", nil
 	case "RunInstances":
@@ -137,7 +135,7 @@ func (s *ec2) answer(ctx context.Context, action string, in url.Values) (string,
 	case "TerminateInstances":
 		must(s.t, s.engine.Remove(ctx, s.machine()))
 		s.state = "terminated"
-	case "DescribeVolumes", "AuthorizeSecurityGroupIngress", "ModifyImageAttribute", "CreateTags", "DeleteSecurityGroup", "DeleteKeyPair":
+	case "DescribeVolumes", "ModifyImageAttribute", "CreateTags", "DeleteKeyPair":
 	default:
 		return "", errors.New("UnknownOperation")
 	}
@@ -190,7 +188,7 @@ func TestPacker(t *testing.T) {
 		return Build{
 			Templates: templates, Name: name, Folder: filepath.Join(t.TempDir(), "run"),
 			Variables: Variables{
-				Region: "us-west-1", Endpoint: endpoint, SourceAMI: "ami-debian", SSHSourceCIDRs: []string{"127.0.0.1/32"}, PollingDelay: 1,
+				Region: "us-west-1", Endpoint: endpoint, SourceAMI: "ami-debian", SecurityGroup: "sg-1", PollingDelay: 1,
 				AMIName: "hello-" + name, Run: "run-1", RunTags: map[string]string{"ingot:run": "run-1"}, ManifestData: map[string]string{"run": "run-1"},
 				Tags: map[string]string{"ingot:image": name},
 			},
@@ -212,7 +210,7 @@ func TestPacker(t *testing.T) {
 			t.Error(diff)
 		}
 		want := []string{
-			"checking the AMI name", "creating a key pair", "creating a security group", "opening port 22", "launching an instance",
+			"checking the AMI name", "creating a key pair", "launching an instance",
 			"waiting for the instance", "waiting for SSH", "connected", "uploading", "provisioning", "stopping the instance",
 			"creating the AMI", "waiting for the AMI", "tagging", "cleaning up",
 		}
@@ -285,7 +283,7 @@ func TestPacker(t *testing.T) {
 		if !errors.Is(err, enough) {
 			t.Errorf("error %v, want %v", err, enough)
 		}
-		for _, want := range []string{"TerminateInstances", "DeleteSecurityGroup", "DeleteKeyPair"} {
+		for _, want := range []string{"TerminateInstances", "DeleteKeyPair"} {
 			if !slices.Contains(cloud.calls, want) {
 				t.Errorf("did not call %s: %q", want, cloud.calls)
 			}

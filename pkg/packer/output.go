@@ -2,20 +2,16 @@ package packer
 
 import (
 	"bytes"
-	"io"
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 )
 
 // lastLines is how much of what was said before a failure an error shows: enough for a compiler's message.
 const lastLines = 15
 
-// output passes Packer's output on to a log, tells its steps, and remembers what matters when the build fails.
+// output reads what Packer says, tells its steps, and remembers what matters when the build fails.
 type output struct {
-	mu       sync.Mutex
-	log      io.Writer
 	progress func(step string)
 	partial  []byte   // the beginning of a line
 	last     []string // of the present provisioner, or before the clean-up began
@@ -25,17 +21,15 @@ type output struct {
 	over     bool // the builds have ended; a summary follows
 }
 
-func newOutput(log io.Writer, progress func(string)) *output {
+func newOutput(progress func(string)) *output {
 	if progress == nil {
 		progress = func(string) {}
 	}
-	return &output{log: log, progress: progress}
+	return &output{progress: progress}
 }
 
-// Write implements io.Writer.
+// Write implements io.Writer. It never fails.
 func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
 	o.partial = append(o.partial, p...)
 	for {
 		line, rest, ok := bytes.Cut(o.partial, []byte("\n"))
@@ -45,13 +39,11 @@ func (o *output) Write(p []byte) (int, error) {
 		o.line(strings.TrimSuffix(string(line), "\r"))
 		o.partial = rest
 	}
-	return o.log.Write(p)
+	return len(p), nil
 }
 
 // failure returns why the build failed, in Packer's words, and what was said before that. A build that never began has only a reason.
 func (o *output) failure() (reason string, last []string) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
 	if len(o.partial) > 0 {
 		o.line(string(o.partial))
 		o.partial = nil
