@@ -7,10 +7,13 @@ import (
 	"slices"
 
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/autoscaling"
+	"github.com/ingot-build/ingot/pkg/localcloud/internal/cloudwatch"
+	"github.com/ingot-build/ingot/pkg/localcloud/internal/codedeploy"
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/compute"
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/compute/dockercompute"
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/ec2"
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/elbv2"
+	"github.com/ingot-build/ingot/pkg/localcloud/internal/fault"
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/iam"
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/loopback"
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/s3"
@@ -51,6 +54,8 @@ func connectDocker(ctx context.Context, cloudID string) (backend, error) {
 // cloud is the services of a cloud behind one server.
 type cloud struct {
 	server  *wire.Server
+	faults  *fault.Faults
+	compute compute.Compute
 	closers []func()
 }
 
@@ -63,6 +68,9 @@ func newCloud(ctx context.Context, f folder, id identity, logger *slog.Logger, c
 		}
 	}()
 	docs := f.store()
+	if c.faults, err = fault.Open(docs); err != nil {
+		return nil, err
+	}
 	identities, err := iam.New(iam.Options{Account: id.AccountID, Store: docs})
 	if err != nil {
 		return nil, fmt.Errorf("start iam: %w", err)
@@ -82,6 +90,10 @@ func newCloud(ctx context.Context, f folder, id identity, logger *slog.Logger, c
 	if err != nil {
 		return nil, fmt.Errorf("start s3: %w", err)
 	}
+	alarms, err := cloudwatch.New(cloudwatch.Options{AccountID: id.AccountID, Region: id.Region, Store: docs})
+	if err != nil {
+		return nil, fmt.Errorf("start cloudwatch: %w", err)
+	}
 	addresses, err := loopback.NewPool(id.Block, docs)
 	if err != nil {
 		return nil, err
@@ -91,9 +103,10 @@ func newCloud(ctx context.Context, f folder, id identity, logger *slog.Logger, c
 		return nil, err
 	}
 	c.closers = append(c.closers, b.close)
+	c.compute = c.faults.Compute(b.compute)
 	open := loopback.Open(b.forwarder)
 	instances, err := ec2.New(ec2.Options{
-		AccountID: id.AccountID, Region: id.Region, Store: docs, Compute: b.compute, Addresses: addresses, Open: open,
+		AccountID: id.AccountID, Region: id.Region, Store: docs, Compute: c.compute, Addresses: addresses, Open: open,
 		Log: logger.With("service", "ec2"),
 	})
 	if err != nil {
@@ -108,18 +121,28 @@ func newCloud(ctx context.Context, f folder, id identity, logger *slog.Logger, c
 		return nil, fmt.Errorf("start elasticloadbalancing: %w", err)
 	}
 	c.closeLater(balancers, logger)
+	instances.HoldSecurityGroups(balancers.UsesSecurityGroup)
 	groups, err := autoscaling.New(autoscaling.Options{
 		AccountID: id.AccountID, Region: id.Region, Store: docs, Instances: instances, Targets: balancers,
-		Log: logger.With("service", "autoscaling"),
+		Alarms: alarms, Log: logger.With("service", "autoscaling"),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("start autoscaling: %w", err)
 	}
 	c.closeLater(groups, logger)
+	deployments, err := codedeploy.New(codedeploy.Options{
+		AccountID: id.AccountID, Region: id.Region, Store: docs, Groups: groups, Instances: instances, Targets: balancers,
+		Objects: objects, Roles: identities, Alarms: alarms, Machines: b.compute, Log: logger.With("service", "codedeploy"),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("start codedeploy: %w", err)
+	}
+	c.closeLater(deployments, logger)
 	balancers.Start()
+	deployments.Start() // first: Auto Scaling tells it which instances wait
 	groups.Start()
-	c.server = wire.New(wireOptions(id, logger), identities.API(), callers.API(), parameters.API(), objects.API(), instances.API(),
-		balancers.API(), groups.API(), c.control())
+	c.server = wire.New(c.wireOptions(id, logger), identities.API(), callers.API(), parameters.API(), objects.API(), instances.API(),
+		balancers.API(), groups.API(), deployments.API(), alarms.API(), c.control())
 	return c, nil
 }
 

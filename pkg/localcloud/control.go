@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -17,7 +18,8 @@ import (
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/wire"
 )
 
-// The control service is the cloud's own API, in the JSON protocol like AWS's: it says what the cloud holds.
+// The control service is the cloud's own API, in the JSON protocol like AWS's: it says what the cloud holds
+// and has it fail.
 const (
 	controlName   = "ingot"
 	controlTarget = "IngotLocalCloud"
@@ -29,22 +31,26 @@ func (c *cloud) control() wire.Service {
 		Protocol: wire.JSON,
 		Target:   controlTarget,
 		Actions: map[string]wire.Action{
-			"Ping":   wire.Do(c.ping),
-			"Status": wire.Do(c.status),
+			"Ping":      wire.Do(c.ping),
+			"SetFaults": wire.Do(c.setFaults),
+			"Status":    wire.Do(c.status),
 		},
 	}
 }
 
 // ask calls an action of a running cloud's control service.
-func ask(ctx context.Context, c Connection, action string, out any) error {
-	const body = "{}"
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.Endpoint, bytes.NewReader([]byte(body)))
+func ask(ctx context.Context, c Connection, action string, in, out any) error {
+	body, err := json.Marshal(in)
+	if err != nil {
+		return fmt.Errorf("ask the local cloud: %w", err)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.Endpoint, bytes.NewReader(body))
 	if err != nil {
 		return fmt.Errorf("ask the local cloud: %w", err)
 	}
 	req.Header.Set("Content-Type", "application/x-amz-json-1.1")
 	req.Header.Set("X-Amz-Target", controlTarget+"."+action)
-	hash := sha256.Sum256([]byte(body))
+	hash := sha256.Sum256(body)
 	key := aws.Credentials{AccessKeyID: c.AccessKeyID, SecretAccessKey: c.SecretAccessKey}
 	err = v4.NewSigner().SignHTTP(ctx, key, req, hex.EncodeToString(hash[:]), controlName, c.Region, time.Now())
 	if err != nil {
@@ -60,6 +66,10 @@ func ask(ctx context.Context, c Connection, action string, out any) error {
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, 16<<20))
 	if err != nil {
 		return fmt.Errorf("ask the local cloud: %w", err)
+	}
+	var refused struct{ Message string }
+	if resp.StatusCode == http.StatusBadRequest && json.Unmarshal(answer, &refused) == nil {
+		return errors.New(refused.Message)
 	}
 	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("ask the local cloud: %s: %s", resp.Status, answer)

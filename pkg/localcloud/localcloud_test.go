@@ -237,7 +237,7 @@ func TestPurge(t *testing.T) {
 	if _, err := os.Stat(o.StateDir); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("after the purge the folder is there: %v", err)
 	}
-	if err := ask(t.Context(), c, "Ping", &struct{}{}); err == nil {
+	if err := ask(t.Context(), c, "Ping", struct{}{}, &struct{}{}); err == nil {
 		t.Error("after the purge the server answers")
 	}
 	if err := purge(t.Context(), o.StateDir, connectMemory); err != nil {

@@ -142,15 +142,15 @@ func listen(ctx context.Context, at netip.AddrPort) (net.Listener, error) {
 	}
 }
 
-func wireOptions(id identity, logger *slog.Logger) wire.Options {
+func (c *cloud) wireOptions(id identity, logger *slog.Logger) wire.Options {
 	return wire.Options{
-		Region: id.Region, AccessKeyID: id.AccessKeyID, SecretAccessKey: id.SecretAccessKey,
-		Log: func(c wire.Call) {
+		Region: id.Region, AccessKeyID: id.AccessKeyID, SecretAccessKey: id.SecretAccessKey, Fault: c.fault,
+		Log: func(call wire.Call) {
 			level := slog.LevelInfo
-			if c.Status >= http.StatusInternalServerError {
+			if call.Status >= http.StatusInternalServerError {
 				level = slog.LevelError
 			}
-			logger.Log(context.Background(), level, c.String(), "request", c.RequestID)
+			logger.Log(context.Background(), level, call.String(), "request", call.RequestID)
 		},
 	}
 }

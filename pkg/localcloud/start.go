@@ -105,7 +105,7 @@ func (f folder) isCurrent(ctx context.Context, id identity, command []string) (b
 func (f folder) answers(ctx context.Context, id identity) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	return ask(ctx, id.connection(), "Ping", &struct{}{})
+	return ask(ctx, id.connection(), "Ping", struct{}{}, &struct{}{})
 }
 
 // startServer starts the command and waits until the server answers.

@@ -21,6 +21,8 @@ type CloudStatus struct {
 	Endpoint  string `json:",omitempty"`
 	Region    string `json:",omitempty"`
 	AccountID string `json:",omitempty"`
+	// Faults is what [SetFaults] has set; empty for nothing.
+	Faults string `json:",omitempty"`
 	// URLs are those of the load balancers' listeners.
 	URLs     []string
 	Machines []MachineStatus
@@ -64,7 +66,7 @@ func Status(ctx context.Context, stateDir string) (CloudStatus, error) {
 		return status, err
 	}
 	if ok {
-		if err := ask(ctx, id.connection(), "Status", &status); err != nil {
+		if err := ask(ctx, id.connection(), "Status", wire.Empty{}, &status); err != nil {
 			return status, err
 		}
 		status.Running, status.PID = true, running.PID
@@ -75,7 +77,7 @@ func Status(ctx context.Context, stateDir string) (CloudStatus, error) {
 
 // status asks the services what they hold, as any client does.
 func (c *cloud) status(ctx context.Context, _ *wire.Empty) (*CloudStatus, error) {
-	s := &CloudStatus{URLs: []string{}, Machines: []MachineStatus{}, Images: []ImageStatus{}}
+	s := &CloudStatus{Faults: c.faults.Spec().String(), URLs: []string{}, Machines: []MachineStatus{}, Images: []ImageStatus{}}
 	var instances struct {
 		Instances []struct {
 			ID      string `xml:"instanceId"`

@@ -2,6 +2,7 @@ package autoscaling
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -114,15 +115,19 @@ func (g *group) await(i *instance, now time.Time, transition string) []Lifecycle
 	return begun
 }
 
+// outcome is the action's result, which its timeout decides where nobody has: "" while it is waited for.
+func (a *hookAction) outcome(now time.Time) string {
+	if a.Result == "" && (!now.Before(a.Deadline) || !now.Before(a.Limit)) {
+		return a.DefaultResult
+	}
+	return a.Result
+}
+
 // awaited reports how the wait ended: "" while it lasts. One ABANDON ends it.
 func (i *instance) awaited(now time.Time) string {
 	outcome := resultContinue
 	for _, a := range i.Actions {
-		result := a.Result
-		if result == "" && (!now.Before(a.Deadline) || !now.Before(a.Limit)) {
-			result = a.DefaultResult
-		}
-		switch result {
+		switch a.outcome(now) {
 		case resultAbandon:
 			return resultAbandon
 		case "":
@@ -130,6 +135,21 @@ func (i *instance) awaited(now time.Time) string {
 		}
 	}
 	return outcome
+}
+
+// abandoned says which action ended the wait badly, in AWS's words.
+func (i *instance) abandoned(now time.Time) string {
+	for _, a := range i.Actions {
+		if a.outcome(now) != resultAbandon {
+			continue
+		}
+		why := "Lifecycle Action Completed with ABANDON Result"
+		if a.Result == "" {
+			why = "Heartbeat Timeout"
+		}
+		return fmt.Sprintf("Instance failed to complete user's Lifecycle Action: Lifecycle Action with token %s was abandoned: %s", a.Token, why)
+	}
+	return ""
 }
 
 type hookInput struct {

@@ -246,7 +246,7 @@ func (p *pass) movePending(i *instance) {
 		p.serve(i)
 	case p.dead(i):
 		p.discard(i)
-		p.failLaunch(i, p.now, cmp.Or(info.StateReason, "Instance became unhealthy while waiting for instance to be in InService state."))
+		p.cancelLaunch(i)
 	case info.State == "running":
 		begun := p.await(i, p.now, launchingTransition)
 		if len(begun) == 0 {
@@ -263,7 +263,7 @@ func (p *pass) movePending(i *instance) {
 func (p *pass) movePendingWait(i *instance) {
 	if p.dead(i) {
 		p.discard(i)
-		p.failLaunch(i, p.now, "Instance became unhealthy while waiting for a lifecycle action to complete.")
+		p.cancelLaunch(i)
 		return
 	}
 	switch i.awaited(p.now) {
@@ -273,7 +273,7 @@ func (p *pass) movePendingWait(i *instance) {
 		p.setState(i, pendingProceed)
 		p.serve(i)
 	case resultAbandon:
-		p.end(i, p.now, activityCancelled, "Lifecycle action was completed with ABANDON result or its timeout passed.")
+		p.explain(i, activityCancelled, p.now, i.abandoned(p.now))
 		p.backOff(p.now)
 		p.retire(i, at(p.now, "an instance was taken out of service in response to a lifecycle action that was abandoned."))
 	}
@@ -392,11 +392,23 @@ func (p *pass) retire(i *instance, causes ...string) {
 
 // failLaunch removes an instance that never entered service.
 func (g *group) failLaunch(i *instance, now time.Time, reason string) {
-	a := g.activity(i.Activity)
-	a.Description = fmt.Sprintf("%s.  Status Reason: %s Launching EC2 instance failed.", a.Description, sentence(reason))
-	g.end(i, now, activityFailed, sentence(reason)+" Launching EC2 instance failed.")
+	g.explain(i, activityFailed, now, sentence(reason)+" Launching EC2 instance failed.")
 	i.State = ""
 	g.backOff(now)
+}
+
+// cancelLaunch removes an instance that died before it entered service.
+func (p *pass) cancelLaunch(i *instance) {
+	p.explain(i, activityCancelled, p.now, "Instance became unhealthy while waiting for instance to be in InService state. Termination Reason: "+
+		cmp.Or(p.seen.instances[i.ID].StateReason, "Server.InternalError: there is no such instance any more"))
+	i.State = ""
+	p.backOff(p.now)
+}
+
+// explain ends an instance's activity with a reason, which AWS puts into the description too.
+func (g *group) explain(i *instance, status string, now time.Time, reason string) {
+	g.activity(i.Activity).Description += ".  Status Reason: " + reason
+	g.end(i, now, status, reason)
 }
 
 func sentence(s string) string { return strings.TrimRight(s, ". ") + "." }

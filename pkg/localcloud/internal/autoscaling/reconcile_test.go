@@ -111,6 +111,29 @@ func TestGracePeriod(t *testing.T) {
 	})
 }
 
+// TestDeathWhilePending has an instance end before it serves: the activity says why, as on AWS.
+func TestDeathWhilePending(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, newCloud(), store.Memory())
+		defer b.Close()
+		b.create(1, nil)
+		b.until("it is pending", time.Minute, func() bool { _, ok := b.cloud.Instance("i-0001"); return ok })
+		b.cloud.mu.Lock()
+		b.cloud.instances["i-0001"].StateReason = "Server.InternalError: Internal error on launch"
+		b.cloud.mu.Unlock()
+		b.cloud.set("i-0001", "terminated")
+		b.until("another one serves", time.Hour, func() bool { return b.serving() == 1 })
+		first := b.activities()[len(b.activities())-1]
+		const reason = "Instance became unhealthy while waiting for instance to be in InService state. Termination Reason: " +
+			"Server.InternalError: Internal error on launch"
+		if diff := cmp.Diff([]string{
+			"Cancelled", "Launching a new EC2 instance: i-0001.  Status Reason: " + reason, reason,
+		}, []string{first.StatusCode, first.Description, first.StatusMessage}); diff != "" {
+			t.Errorf("activity:\n%s", diff)
+		}
+	})
+}
+
 func TestLaunchErrorsBackOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cloud := newCloud()
@@ -272,6 +295,12 @@ func TestLifecycleHooks(t *testing.T) {
 		b.must(err)
 		b.until("the next one waits", time.Minute, state(pendingWait))
 		b.must(b.CompleteLifecycleAction("web", "up", "i-0002", resultAbandon))
+		b.until("the launch is cancelled", time.Minute, func() bool {
+			return slices.ContainsFunc(b.activities(), func(a activityView) bool {
+				return a.StatusCode == activityCancelled && strings.Contains(a.Description, "i-0002.  Status Reason: Instance failed to complete user's Lifecycle Action") &&
+					strings.HasSuffix(a.StatusMessage, "was abandoned: Lifecycle Action Completed with ABANDON Result")
+			})
+		})
 		b.until("a third one waits", 5*time.Minute, func() bool {
 			mu.Lock()
 			defer mu.Unlock()

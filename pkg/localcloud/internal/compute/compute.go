@@ -6,6 +6,8 @@ package compute
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"net/netip"
 )
 
@@ -49,6 +51,8 @@ type Compute interface {
 	Start(ctx context.Context, id string) (Machine, error)
 	// Stop shuts a machine down in order, and by force after about 10 s.
 	Stop(ctx context.Context, id string) error
+	// Kill ends a machine at once, as a power cut does. Its disk is kept.
+	Kill(ctx context.Context, id string) error
 	// Remove removes a machine and its disk, whatever its state. It is no error when the machine is gone.
 	Remove(ctx context.Context, id string) error
 	// Inspect looks at one machine; one that does not exist is [Gone], and no error.
@@ -64,4 +68,26 @@ type Compute interface {
 	RemoveImage(ctx context.Context, ref string) error
 	// Console returns the end of a machine's boot console or journal.
 	Console(ctx context.Context, id string) (string, error)
+	// WaitBooted waits until a running machine has booted: until everything that starts at boot is up, or has failed.
+	WaitBooted(ctx context.Context, id string) error
+	// Exec runs a program in a running machine, as root, to its end. Another exit code than 0 is an [*ExitError]. When ctx ends,
+	// everything that the program started is killed, and the error wraps the context's cause.
+	Exec(ctx context.Context, id string, c Command) error
+	// CopyIn unpacks a tar archive into a folder of a machine, which must exist.
+	CopyIn(ctx context.Context, id, folder string, archive io.Reader) error
 }
+
+// Command is a program to run in a machine.
+type Command struct {
+	Args   []string  // name and arguments
+	Env    []string  // KEY=VALUE pairs added to the machine's
+	Stdin  io.Reader // nil for none
+	Stdout io.Writer // nil to discard it
+	Stderr io.Writer // likewise
+}
+
+// ExitError is a program that ended with another exit code than 0.
+type ExitError struct{ Code int }
+
+// Error names the exit code.
+func (e *ExitError) Error() string { return fmt.Sprintf("exit status %d", e.Code) }

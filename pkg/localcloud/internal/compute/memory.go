@@ -3,6 +3,7 @@ package compute
 import (
 	"context"
 	"fmt"
+	"io"
 	"maps"
 	"net/netip"
 	"slices"
@@ -27,6 +28,13 @@ type Memory struct {
 	FailStart  func(id string) error
 	FailStop   func(id string) error
 	FailCommit func(id, name string) error
+
+	// BootDelay is how long WaitBooted takes.
+	BootDelay time.Duration
+	// Run is what Exec does; nil does nothing, with success. It gets the context that ends the program.
+	Run func(ctx context.Context, id string, c Command) error
+	// Unpack is what CopyIn does; nil reads the archive and forgets it.
+	Unpack func(id, folder string, archive io.Reader) error
 
 	// Address chooses a machine's address; nil counts up from 10.254.0.1. A test that listens on loopback gives an
 	// address there.
@@ -194,14 +202,17 @@ func (m *Memory) report(machine Machine) {
 	}
 }
 
-// Kill stops a machine as if it had died on its own.
-func (m *Memory) Kill(id string) {
+// Kill implements [Compute].
+func (m *Memory) Kill(_ context.Context, id string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if machine := m.machines[id]; machine != nil {
-		machine.state = Stopped
-		m.report(machine.seen())
+	machine := m.machines[id]
+	if machine == nil {
+		return fmt.Errorf("kill machine %q: there is none", id)
 	}
+	machine.state = Stopped
+	m.report(machine.seen())
+	return nil
 }
 
 // Lose makes a machine vanish as if someone had removed it by hand.
@@ -268,6 +279,44 @@ func (m *Memory) Console(_ context.Context, id string) (string, error) {
 		return "", fmt.Errorf("read console of machine %q: there is none", id)
 	}
 	return fmt.Sprintf("Debian GNU/Linux 13 %s console\n", machine.spec.Hostname), nil
+}
+
+// WaitBooted implements [Compute].
+func (m *Memory) WaitBooted(ctx context.Context, id string) error {
+	if err := sleep(ctx, m.BootDelay); err != nil {
+		return fmt.Errorf("wait until machine %q has booted: %w", id, err)
+	}
+	return m.mustRun("wait for", id)
+}
+
+// Exec implements [Compute].
+func (m *Memory) Exec(ctx context.Context, id string, c Command) error {
+	if err := m.mustRun("run "+c.Args[0]+" in", id); err != nil || m.Run == nil {
+		return err
+	}
+	return m.Run(ctx, id, c)
+}
+
+// CopyIn implements [Compute].
+func (m *Memory) CopyIn(_ context.Context, id, folder string, archive io.Reader) error {
+	if err := m.mustRun("copy files to", id); err != nil {
+		return err
+	}
+	if m.Unpack != nil {
+		return m.Unpack(id, folder, archive)
+	}
+	_, err := io.Copy(io.Discard, archive)
+	return err
+}
+
+// mustRun is an error unless the machine runs.
+func (m *Memory) mustRun(what, id string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if machine := m.machines[id]; machine == nil || machine.state != Running {
+		return fmt.Errorf("%s machine %q: it does not run", what, id)
+	}
+	return nil
 }
 
 // sleep waits for d or the end of ctx, whichever comes first.

@@ -1,7 +1,9 @@
 package compute
 
 import (
+	"context"
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,7 +24,9 @@ func TestMemory(t *testing.T) {
 		if _, err := m.Commit(ctx, "i-1", "image"); !errors.Is(err, ErrUnsupported) {
 			t.Errorf("commit of a running machine: %v", err)
 		}
-		m.Kill("i-1")
+		if err := m.Kill(ctx, "i-1"); err != nil {
+			t.Error(err)
+		}
 		if seen := <-changes; seen.State != Stopped || seen.Address.IsValid() {
 			t.Errorf("saw %+v", seen)
 		}
@@ -46,6 +50,37 @@ func TestMemory(t *testing.T) {
 		m.FailCreate = func(Spec) error { return errors.New("no") }
 		if _, err := m.Create(ctx, Spec{ID: "i-2"}); err == nil {
 			t.Error("created a machine that was to fail")
+		}
+	})
+}
+
+func TestMemoryRunsPrograms(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := t.Context()
+		m := &Memory{BootDelay: time.Minute}
+		if err := m.Exec(ctx, "i-1", Command{Args: []string{"true"}}); err == nil {
+			t.Error("ran a program in a machine that there is not")
+		}
+		if _, err := m.Create(ctx, Spec{ID: "i-1"}); err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		if err := m.WaitBooted(ctx, "i-1"); err != nil || time.Since(start) != time.Minute {
+			t.Errorf("booted after %v: %v", time.Since(start), err)
+		}
+		if err := errors.Join(m.Exec(ctx, "i-1", Command{Args: []string{"true"}}), m.CopyIn(ctx, "i-1", "/", strings.NewReader(""))); err != nil {
+			t.Error(err)
+		}
+		m.Run = func(context.Context, string, Command) error { return &ExitError{Code: 3} }
+		exit, ok := errors.AsType[*ExitError](m.Exec(ctx, "i-1", Command{Args: []string{"false"}}))
+		if !ok || exit.Code != 3 || exit.Error() != "exit status 3" {
+			t.Errorf("a program that fails: %v", exit)
+		}
+		if err := m.Kill(ctx, "i-1"); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.WaitBooted(ctx, "i-1"); err == nil {
+			t.Error("a machine that is stopped has booted")
 		}
 	})
 }

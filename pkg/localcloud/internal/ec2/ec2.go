@@ -92,6 +92,7 @@ type Service struct {
 	state     state
 	machines  map[string]*machineLock // by instance ID
 	listeners []func(InstanceInfo)
+	holders   []func(securityGroupID string) bool
 }
 
 // state is everything that is saved.

@@ -136,6 +136,13 @@ func (s *Service) SecurityGroupAllows(groupID string, port int, from netip.Addr,
 	})
 }
 
+// HoldSecurityGroups has holds asked whether another service uses a security group, which then cannot be deleted.
+func (s *Service) HoldSecurityGroups(holds func(groupID string) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.holders = append(s.holders, holds)
+}
+
 // TemplateInfo is a version of a launch template as the other services see it.
 type TemplateInfo struct {
 	ID, Name        string

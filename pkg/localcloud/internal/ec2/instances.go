@@ -50,6 +50,9 @@ type instance struct {
 	StateReason stateReason
 	Reason      string // of the last transition, in words
 
+	Console     string    `json:",omitempty"` // its end, once the machine is gone
+	ConsoleRead time.Time `json:",omitzero"`
+
 	ShutdownBehavior      string
 	DisableAPITermination bool
 	DisableAPIStop        bool
@@ -1037,19 +1040,38 @@ func (s *Service) getConsoleOutput(ctx context.Context, in *getConsoleOutputInpu
 		return nil, err
 	}
 	out := &getConsoleOutputOutput{InstanceID: in.InstanceID, Timestamp: now()}
-	if s.stateOf(i.ID) == stateTerminated {
-		return out, nil
-	}
 	console, err := s.compute.Console(ctx, i.ID)
-	if err != nil {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case i.Console != "":
+		console, out.Timestamp = i.Console, i.ConsoleRead
+	case i.ended() || i.State == statePending:
+		return out, nil
+	case err != nil:
 		return nil, fmt.Errorf("read console of instance %q: %w", i.ID, err)
 	}
-	const limit = 64 << 10 // AWS's
-	if len(console) > limit {
-		console = console[len(console)-limit:]
-	}
-	out.Output = base64.StdEncoding.EncodeToString([]byte(console))
+	out.Output = base64.StdEncoding.EncodeToString([]byte(lastBytes(console, maxConsole)))
 	return out, nil
+}
+
+const (
+	// maxConsole is how much of a console's end GetConsoleOutput returns, as on AWS.
+	maxConsole = 64 << 10
+	// keptConsole is how much of it outlives the machine. AWS keeps all; here it is part of a document that is often saved.
+	keptConsole = 16 << 10
+)
+
+// lastBytes returns the end of a text, whole lines where it has them.
+func lastBytes(text string, n int) string {
+	if len(text) <= n {
+		return text
+	}
+	text = text[len(text)-n:]
+	if _, rest, ok := strings.Cut(text, "\n"); ok {
+		return rest
+	}
+	return text
 }
 
 type describeInstanceAttributeInput struct {

@@ -1,6 +1,7 @@
 package ec2
 
 import (
+	"context"
 	"encoding/base64"
 	"errors"
 	"net/netip"
@@ -96,14 +97,22 @@ func TestInstanceLife(t *testing.T) {
 		}
 		must(c.client.RebootInstances(ctx, &sdk.RebootInstancesInput{InstanceIds: ids}))(t)
 		c.settle()
-		console := must(c.client.GetConsoleOutput(ctx, &sdk.GetConsoleOutputInput{InstanceId: &ids[0]}))(t)
-		if text, _ := base64.StdEncoding.DecodeString(*console.Output); !strings.Contains(string(text), "Debian") {
-			t.Errorf("console %q", text)
+		console := func() string {
+			out := must(c.client.GetConsoleOutput(ctx, &sdk.GetConsoleOutputInput{InstanceId: &ids[0]}))(t)
+			text, _ := base64.StdEncoding.DecodeString(*out.Output)
+			return string(text)
+		}
+		before := console()
+		if !strings.Contains(before, "Debian") {
+			t.Errorf("console %q", before)
 		}
 		must(c.client.TerminateInstances(ctx, &sdk.TerminateInstancesInput{InstanceIds: ids}))(t)
 		c.settle()
 		if i = c.instance(ids[0]); i.State.Name != "terminated" || i.VpcId != nil || len(i.BlockDeviceMappings) > 0 {
 			t.Errorf("terminated: %+v", i)
+		}
+		if after := console(); after != before {
+			t.Errorf("the console of a terminated instance is %q, was %q", after, before)
 		}
 		_, err = c.client.StartInstances(ctx, &sdk.StartInstancesInput{InstanceIds: ids})
 		refused(t, err, "IncorrectInstanceState", "terminated")
@@ -151,14 +160,19 @@ func TestTerminateWhileBooting(t *testing.T) {
 }
 
 func TestMachineDies(t *testing.T) {
+	kill := func(m *compute.Memory, id string) {
+		if err := m.Kill(context.Background(), id); err != nil {
+			t.Error(err)
+		}
+	}
 	for _, test := range []struct {
 		behavior types.ShutdownBehavior
 		die      func(*compute.Memory, string)
 		state    types.InstanceStateName
 		reason   string
 	}{
-		{"stop", (*compute.Memory).Kill, "stopped", "Client.InstanceInitiatedShutdown"},
-		{"terminate", (*compute.Memory).Kill, "terminated", "Client.InstanceInitiatedShutdown"},
+		{"stop", kill, "stopped", "Client.InstanceInitiatedShutdown"},
+		{"terminate", kill, "terminated", "Client.InstanceInitiatedShutdown"},
 		{"stop", (*compute.Memory).Lose, "terminated", "Server.InternalError"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
@@ -313,7 +327,9 @@ func TestRestart(t *testing.T) {
 			GroupId: &group, CidrIp: aws.String("0.0.0.0/0"), IpProtocol: aws.String("tcp"), FromPort: aws.Int32(8080), ToPort: aws.Int32(8080),
 		}))(t)
 		c.service.Close() // killed: from here on nothing is noticed
-		c.compute.Kill(ids[1])
+		if err := c.compute.Kill(ctx, ids[1]); err != nil {
+			t.Error(err)
+		}
 		c.compute.Lose(ids[2])
 		must(c.compute.Create(ctx, compute.Spec{ID: "i-stray"}))(t)
 		c.restart()

@@ -226,7 +226,11 @@ func (s *Service) remove(id string) {
 	if s.stateOf(id) != stateShuttingDown {
 		return
 	}
-	if m, err := s.compute.Inspect(s.ctx, id); err == nil && m.State == compute.Running {
+	m, err := s.compute.Inspect(s.ctx, id)
+	if err == nil && m.State != compute.Gone {
+		s.keepConsole(id)
+	}
+	if err == nil && m.State == compute.Running {
 		if err := s.compute.Stop(s.ctx, id); err != nil {
 			s.log.Warn("stop instance before its termination", "instance", id, "error", err)
 		}
@@ -244,6 +248,20 @@ func (s *Service) remove(id string) {
 		}
 	}
 	s.transition(id, s.end)
+}
+
+// keepConsole keeps the end of an instance's console beyond its machine: why an instance had to go is asked afterwards.
+func (s *Service) keepConsole(id string) {
+	console, err := s.compute.Console(s.ctx, id)
+	if err != nil {
+		s.log.Warn("keep the console of an instance before its termination", "instance", id, "error", err)
+		return
+	}
+	s.update(func() {
+		if i := s.state.Instances[id]; i != nil {
+			i.Console, i.ConsoleRead = lastBytes(console, keptConsole), now()
+		}
+	})
 }
 
 // reboot restarts the machine of an instance, which stays running all the while.

@@ -286,8 +286,17 @@ type deleteSecurityGroupOutput struct {
 
 func (s *Service) deleteSecurityGroup(_ context.Context, in *groupChoice) (*deleteSecurityGroupOutput, error) {
 	out := &deleteSecurityGroupOutput{Return: true}
-	err := s.change(func() error {
-		g, err := s.group(in.ID, in.Name)
+	s.mu.Lock()
+	g, err := s.group(in.ID, in.Name)
+	holders := slices.Clone(s.holders)
+	s.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	// Without the lock: who holds a group may hold a lock of its own while it asks here.
+	held := slices.ContainsFunc(holders, func(holds func(string) bool) bool { return holds(g.ID) })
+	err = s.change(func() error {
+		g, err := s.group(g.ID, "")
 		if err != nil {
 			return err
 		}
@@ -295,6 +304,9 @@ func (s *Service) deleteSecurityGroup(_ context.Context, in *groupChoice) (*dele
 			return wire.Errorf("CannotDelete", "the specified group: \"%s\" name: \"default\" cannot be deleted by a user", g.ID)
 		}
 		dependent := wire.Errorf("DependencyViolation", "resource %s has a dependent object", g.ID)
+		if held {
+			return dependent
+		}
 		for _, i := range s.state.Instances {
 			if !i.ended() && slices.Contains(i.Groups, g.ID) {
 				return dependent

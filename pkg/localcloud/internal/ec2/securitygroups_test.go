@@ -112,9 +112,14 @@ func TestSecurityGroups(t *testing.T) {
 
 	_, err = c.client.DeleteSecurityGroup(ctx, &sdk.DeleteSecurityGroupInput{GroupId: &lb})
 	refused(t, err, "DependencyViolation", lb)
+	held := lb
+	c.service.HoldSecurityGroups(func(id string) bool { return id == held })
 	must(c.client.RevokeSecurityGroupIngress(ctx, &sdk.RevokeSecurityGroupIngressInput{
 		GroupId: &app, SecurityGroupRuleIds: []string{*added.SecurityGroupRules[2].SecurityGroupRuleId},
 	}))(t)
+	_, err = c.client.DeleteSecurityGroup(ctx, &sdk.DeleteSecurityGroupInput{GroupId: &lb})
+	refused(t, err, "DependencyViolation", lb) // a load balancer has it
+	held = ""
 	must(c.client.DeleteSecurityGroup(ctx, &sdk.DeleteSecurityGroupInput{GroupId: &lb}))(t)
 	_, err = c.client.DeleteSecurityGroup(ctx, &sdk.DeleteSecurityGroupInput{GroupName: aws.String("default")})
 	refused(t, err, "CannotDelete", "default")

@@ -179,6 +179,18 @@ func (s *Service) createLoadBalancer(_ context.Context, in *createLoadBalancerIn
 	})
 }
 
+// UsesSecurityGroup reports whether a load balancer has the security group.
+func (s *Service) UsesSecurityGroup(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, lb := range s.state.LoadBalancers {
+		if slices.Contains(lb.SecurityGroups, id) {
+			return true
+		}
+	}
+	return false
+}
+
 func (s *Service) deleteLoadBalancer(_ context.Context, in *loadBalancerARN) (*empty, error) {
 	return nil, s.locked(func() error {
 		lb, ok := s.state.LoadBalancers[in.ARN]

@@ -140,7 +140,7 @@ func TestDeregistrationLosesNoRequest(t *testing.T) {
 	}
 	stop.Store(true)
 	clients.Wait()
-	if failed.Load() > 0 || served.Load() < 500 {
+	if failed.Load() > 0 || served.Load() < 100 {
 		t.Errorf("%d served, %d failed", served.Load(), failed.Load())
 	}
 	t.Logf("%d requests over 12 swaps", served.Load())

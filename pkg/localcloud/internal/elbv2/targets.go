@@ -240,3 +240,15 @@ func (s *Service) admitted(groups []string, port int, from []*loadBalancer) bool
 
 // loopbackClient is the address that clients of this cloud come from.
 func loopbackClient() netip.Addr { return netip.AddrFrom4([4]byte{127, 0, 0, 1}) }
+
+// TargetGroupARN finds a target group by its name.
+func (s *Service) TargetGroupARN(name string) (arn string, found bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, g := range s.state.TargetGroups {
+		if g.Name == name {
+			return g.ARN, true
+		}
+	}
+	return "", false
+}

@@ -187,6 +187,42 @@ func TestManagedPolicy(t *testing.T) {
 	c.must("DeletePolicy", "PolicyArn", arn)
 }
 
+func TestOIDCProvider(t *testing.T) {
+	docs := store.Memory()
+	c := start(t, docs)
+	const arn = "arn:aws:iam::012345678901:oidc-provider/token.example.com/tenant"
+	made := c.must("CreateOpenIDConnectProvider", "Url", "https://token.example.com/tenant", "ClientIDList.member.1", "sts.amazonaws.com",
+		"Tags.member.1.Key", "k", "Tags.member.1.Value", "v")
+	if got := values(t, made, "OpenIDConnectProviderArn"); len(got) != 1 || got[0] != arn {
+		t.Errorf("ARN %q, want %q", got, arn)
+	}
+	c.must("AddClientIDToOpenIDConnectProvider", "OpenIDConnectProviderArn", arn, "ClientID", "other")
+	c.must("RemoveClientIDFromOpenIDConnectProvider", "OpenIDConnectProviderArn", arn, "ClientID", "sts.amazonaws.com")
+	c.must("UpdateOpenIDConnectProviderThumbprint", "OpenIDConnectProviderArn", arn, "ThumbprintList.member.1", strings.Repeat("a", 40))
+	c.must("TagOpenIDConnectProvider", "OpenIDConnectProviderArn", arn, "Tags.member.1.Key", "more", "Tags.member.1.Value", "v")
+	c.must("UntagOpenIDConnectProvider", "OpenIDConnectProviderArn", arn, "TagKeys.member.1", "k")
+
+	c = start(t, docs) // the state survives
+	got := c.must("GetOpenIDConnectProvider", "OpenIDConnectProviderArn", arn)
+	if diff := cmp.Diff([]string{"token.example.com/tenant"}, values(t, got, "Url")); diff != "" {
+		t.Errorf("URL (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"other", strings.Repeat("a", 40)}, values(t, got, "member")[:2]); diff != "" {
+		t.Errorf("client IDs and thumbprints (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"more"}, values(t, c.must("ListOpenIDConnectProviderTags", "OpenIDConnectProviderArn", arn), "Key")); diff != "" {
+		t.Errorf("tags (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{arn}, values(t, c.must("ListOpenIDConnectProviders"), "Arn")); diff != "" {
+		t.Errorf("providers (-want +got):\n%s", diff)
+	}
+	c.must("DeleteOpenIDConnectProvider", "OpenIDConnectProviderArn", arn)
+	c.must("DeleteOpenIDConnectProvider", "OpenIDConnectProviderArn", arn)
+	if status, _ := c.call("GetOpenIDConnectProvider", "OpenIDConnectProviderArn", arn); status != http.StatusNotFound {
+		t.Errorf("get of a deleted provider: %d", status)
+	}
+}
+
 func TestPages(t *testing.T) {
 	c := start(t, store.Memory())
 	for i := range 5 {
@@ -212,6 +248,7 @@ func TestErrors(t *testing.T) {
 	c.createRole("r")
 	c.must("CreateInstanceProfile", "InstanceProfileName", "p")
 	c.must("AddRoleToInstanceProfile", "InstanceProfileName", "p", "RoleName", "r")
+	c.must("CreateOpenIDConnectProvider", "Url", "https://token.example.com")
 	tests := []struct {
 		status     int
 		code       string
@@ -224,11 +261,14 @@ func TestErrors(t *testing.T) {
 		{404, "NoSuchEntity", "AttachRolePolicy", []string{"RoleName", "r", "PolicyArn", "arn:aws:iam::012345678901:policy/x"}},
 		{404, "NoSuchEntity", "GetUser", []string{"UserName", "x"}},
 		{409, "EntityAlreadyExists", "CreateRole", []string{"RoleName", "r", "AssumeRolePolicyDocument", trust}},
+		{409, "EntityAlreadyExists", "CreateOpenIDConnectProvider", []string{"Url", "https://token.example.com"}},
 		{409, "LimitExceeded", "AddRoleToInstanceProfile", []string{"InstanceProfileName", "p", "RoleName", "r"}},
 		{400, "MalformedPolicyDocument", "CreateRole", []string{"RoleName", "x", "AssumeRolePolicyDocument", "{"}},
 		{400, "ValidationError", "CreateRole", []string{"RoleName", "a b", "AssumeRolePolicyDocument", trust}},
 		{400, "ValidationError", "CreateRole", []string{"RoleName", "x"}},
 		{400, "ValidationError", "CreateRole", []string{"RoleName", "x", "AssumeRolePolicyDocument", trust, "MaxSessionDuration", "1"}},
+		{400, "ValidationError", "CreateOpenIDConnectProvider", []string{"Url", "http://token.example.com"}},
+		{400, "ValidationError", "CreateOpenIDConnectProvider", []string{"Url", "https://t.example.com", "ThumbprintList.member.1", "short"}},
 		{400, "UnknownParameter", "CreateRole", []string{"RoleName", "x", "AssumeRolePolicyDocument", trust, "PermissionsBoundary", "arn"}},
 		{400, "InvalidAction", "CreateUser", []string{"UserName", "x"}},
 	}

@@ -447,3 +447,17 @@ func (s *Service) listAttachedRolePolicies(_ context.Context, in *listAttachedRo
 		return err
 	})
 }
+
+// RoleTrusts reports whether there is a role of that ARN, and whether its trust policy names the service, such as
+// "codedeploy.amazonaws.com".
+func (s *Service) RoleTrusts(roleARN, service string) (found, trusts bool) {
+	s.state.View(func(st state) error {
+		for _, r := range st.Roles {
+			if s.arn("role", r.Path, r.Name) == roleARN {
+				found, trusts = true, strings.Contains(r.Trust, `"`+service+`"`)
+			}
+		}
+		return nil
+	})
+	return found, trusts
+}

@@ -452,3 +452,35 @@ func (s *Service) getObjectTagging(w http.ResponseWriter, r *request) error {
 	}
 	return answerRaw(w, "application/xml", document)
 }
+
+// Object is an object's content as the other services see it. The caller closes it.
+type Object struct {
+	*os.File
+	Size int64
+	ETag string // without quotes
+}
+
+// Open opens an object, or one of its versions where a version ID is given. The error is a *wire.Error with S3's code where
+// there is none.
+func (s *Service) Open(bucketName, key, versionID string) (*Object, error) {
+	var found *Object
+	return found, s.state.View(func(st state) error {
+		b, err := st.find(bucketName)
+		if err != nil {
+			return err
+		}
+		o, err := b.version(key, versionID)
+		if err != nil {
+			return err
+		}
+		if o.DeleteMarker {
+			return noSuchKey()
+		}
+		file, err := os.Open(s.file(o.File)) // while the object is sure to be there
+		if err != nil {
+			return fmt.Errorf("open the object %q: %w", key, err)
+		}
+		found = &Object{File: file, Size: o.Size, ETag: strings.Trim(o.ETag, `"`)}
+		return nil
+	})
+}

@@ -10,20 +10,20 @@ import (
 )
 
 // writeResult answers a call that succeeded.
-func writeResult(w http.ResponseWriter, s *Service, action, requestID string, out any) error {
-	w.Header().Set("X-Amzn-Requestid", requestID)
-	if s.Protocol == JSON {
+func (q *request) writeResult(w http.ResponseWriter, out any) error {
+	w.Header().Set("X-Amzn-Requestid", q.id)
+	if q.protocol == JSON {
 		body, err := json.Marshal(out)
 		if err != nil {
-			return fmt.Errorf("encode the answer of %s: %w", action, err)
+			return fmt.Errorf("encode the answer of %s: %w", q.action, err)
 		}
 		w.Header().Set("Content-Type", "application/x-amz-json-1.1")
 		_, err = w.Write(body)
 		return err
 	}
-	body, err := encodeXML(s, action, requestID, out)
+	body, err := encodeXML(q.service, q.action, q.id, out)
 	if err != nil {
-		return fmt.Errorf("encode the answer of %s: %w", action, err)
+		return fmt.Errorf("encode the answer of %s: %w", q.action, err)
 	}
 	w.Header().Set("Content-Type", "text/xml;charset=UTF-8")
 	_, err = w.Write(body)

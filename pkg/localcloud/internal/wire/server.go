@@ -27,8 +27,8 @@ type Options struct {
 	AccessKeyID, SecretAccessKey string
 	// Log is called after each call.
 	Log func(Call)
-	// Fault may return an error to answer instead of making the call.
-	Fault func(service, action string) *Error
+	// Fault decides what goes wrong with a call; nil for nothing.
+	Fault func(service, action string) Fault
 }
 
 // Call is what a [Server] did with one request.
@@ -73,9 +73,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q := &request{id: newRequestID(), protocol: guessProtocol(r)}
 	recorder := &statusRecorder{ResponseWriter: w}
 	err := s.serve(recorder, r, q)
-	if err != nil {
+	cut := q.fault.cut()
+	switch {
+	case cut != nil:
+		err, recorder.code = cut, cut.Status
+		defer panic(http.ErrAbortHandler) // which closes the connection without a word
+	case err != nil:
 		writeError(recorder, q.protocol, q.namespace(), q.id, err)
-	} else {
+	default:
 		err = recorder.err
 	}
 	if s.options.Log != nil {
@@ -95,6 +100,7 @@ type request struct {
 	action      string
 	form        url.Values
 	body        []byte
+	fault       Fault
 }
 
 func (q *request) namespace() string {
@@ -112,7 +118,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, q *request) *Erro
 	}
 	q.serviceName = signature.service
 	if service, ok := s.services[signature.service]; ok {
-		q.service, q.protocol = service, service.Protocol
+		q.service, q.protocol = service, service.protocolOf(r)
 	}
 	if q.protocol == REST {
 		q.action = r.Method + " " + r.URL.Path
@@ -129,9 +135,15 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, q *request) *Erro
 		return unsupported(q.protocol, q.action, signature.service)
 	}
 	if s.options.Fault != nil {
-		if err := s.options.Fault(q.serviceName, q.action); err != nil {
-			return err
-		}
+		q.fault = s.options.Fault(q.serviceName, q.action)
+	}
+	switch err := q.fault.answer(q.protocol); {
+	case err != nil:
+		return err
+	case q.fault == Dropped:
+		return nil
+	case q.fault == Unanswered:
+		w = &buffer{header: http.Header{}}
 	}
 	// A call that has begun runs to its end, as on AWS, whether or not the client still waits.
 	ctx := context.WithoutCancel(r.Context())
@@ -161,7 +173,7 @@ func (q *request) perform(ctx context.Context, w http.ResponseWriter) *Error {
 	if err != nil {
 		return asError(err)
 	}
-	if err := writeResult(w, q.service, q.action, q.id, out); err != nil {
+	if err := q.writeResult(w, out); err != nil {
 		return asError(err)
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -319,11 +320,11 @@ func TestLogAndFault(t *testing.T) {
 	var calls []Call
 	s := New(Options{
 		Log: func(c Call) { calls = append(calls, c) },
-		Fault: func(service, action string) *Error {
+		Fault: func(service, action string) Fault {
 			if service == "ec2" && action == "Find" {
-				return &Error{Code: "RequestLimitExceeded", Message: "Request limit exceeded.", Status: http.StatusServiceUnavailable}
+				return Throttled
 			}
-			return nil
+			return NoFault
 		},
 	}, testServices()...)
 	call{service: "ec2", method: "GET", path: "/?Action=Find&Name=x"}.do(t, s)
@@ -378,5 +379,67 @@ func TestSignatureExample(t *testing.T) {
 	}
 	if s.verify(r, &request{protocol: REST}, "other") {
 		t.Error("the signature is accepted with another key")
+	}
+}
+
+// TestFaults answers a call of each protocol with each fault, as an SDK sees it.
+func TestFaults(t *testing.T) {
+	var fault, made atomic.Int32
+	out := Do(func(context.Context, *Empty) (*Empty, error) { made.Add(1); return nil, nil })
+	actions := map[string]Action{"Go": out}
+	server := httptest.NewServer(New(Options{Fault: func(string, string) Fault { return Fault(fault.Load()) }},
+		Service{Name: "ec2", Protocol: EC2Query, Actions: actions},
+		Service{Name: "iam", Protocol: AWSQuery, Actions: actions},
+		Service{Name: "ssm", Protocol: JSON, Target: "SSM", Actions: actions},
+		Service{Name: "s3", Protocol: REST, Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { made.Add(1) })},
+	))
+	defer server.Close()
+	send := func(service string) (status int, body string, err error) {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL, strings.NewReader("Action=Go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		if service == "ssm" {
+			r.Header.Set("X-Amz-Target", "SSM.Go")
+			r.Body = io.NopCloser(strings.NewReader("{}"))
+			r.ContentLength = 2
+		}
+		r.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=A/20260101/us-west-1/"+service+"/aws4_request, SignedHeaders=host, Signature=0")
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			return 0, "", err
+		}
+		defer resp.Body.Close()
+		text, err := io.ReadAll(resp.Body)
+		return resp.StatusCode, string(text), err
+	}
+	for _, test := range []struct {
+		service string
+		fault   Fault
+		status  int // 0: no answer
+		body    string
+		made    int32
+	}{
+		{"ec2", Throttled, 503, "<Code>RequestLimitExceeded</Code>", 0},
+		{"iam", Throttled, 400, "<Code>Throttling</Code>", 0},
+		{"ssm", Throttled, 400, `"__type":"ThrottlingException"`, 0},
+		{"s3", Throttled, 503, "<Code>SlowDown</Code>", 0},
+		{"ec2", Failed, 500, "<Code>InternalError</Code>", 0},
+		{"iam", Failed, 500, "<Code>InternalFailure</Code>", 0},
+		{"ssm", Failed, 500, `"__type":"InternalServerError"`, 0},
+		{"s3", Failed, 500, "<Code>InternalError</Code>", 0},
+		{"ec2", Dropped, 0, "", 0},
+		{"ec2", Unanswered, 0, "", 1},
+		{"s3", Dropped, 0, "", 0},
+		{"s3", Unanswered, 0, "", 1},
+		{"ssm", NoFault, 200, "{}", 1},
+	} {
+		fault.Store(int32(test.fault))
+		made.Store(0)
+		status, body, err := send(test.service)
+		if status != test.status || (err != nil) != (test.status == 0) || !strings.Contains(body, test.body) || made.Load() != test.made {
+			t.Errorf("%s, fault %d: %d %s %v, made %d times; want %d %s, %d", test.service, test.fault, status, body, err, made.Load(), test.status, test.body, test.made)
+		}
 	}
 }

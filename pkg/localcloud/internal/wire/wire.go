@@ -56,7 +56,8 @@ type Service struct {
 	Version string
 	// Namespace is the XML namespace of the answers; empty where there is none.
 	Namespace string
-	// Target is the prefix of the X-Amz-Target header in the JSON protocol, such as "AmazonSSM".
+	// Target is the prefix of the X-Amz-Target header in the JSON protocol, such as "AmazonSSM". A service of a query
+	// protocol that has one also answers requests of the JSON protocol, as CloudWatch does: its clients moved over the years.
 	Target string
 	// Global services also answer requests that are signed for us-east-1, as clients sign for IAM in every region.
 	Global bool
@@ -65,6 +66,14 @@ type Service struct {
 	// Handler serves a REST service. It gets the request with its signature checked and its body decoded, and answers
 	// errors with [WriteRESTError].
 	Handler http.Handler
+}
+
+// protocolOf returns the protocol of a request to the service.
+func (s *Service) protocolOf(r *http.Request) Protocol {
+	if s.Target != "" && r.Header.Get("X-Amz-Target") != "" {
+		return JSON
+	}
+	return s.Protocol
 }
 
 // Action is an operation of a query or JSON service, made by [Do].

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"regexp"
 	"strings"
@@ -135,6 +136,11 @@ func (c *Compute) Stop(ctx context.Context, id string) error {
 	return c.engine.Stop(ctx, c.machineName(id), stopTimeout)
 }
 
+// Kill implements compute.Compute.
+func (c *Compute) Kill(ctx context.Context, id string) error {
+	return c.engine.Stop(ctx, c.machineName(id), 0)
+}
+
 // Remove implements compute.Compute. With the last machine of an image that was removed before goes the image's disk.
 func (c *Compute) Remove(ctx context.Context, id string) error {
 	info, err := c.engine.Inspect(ctx, c.machineName(id))
@@ -226,6 +232,28 @@ func (c *Compute) RemoveImage(ctx context.Context, ref string) error {
 // Console implements compute.Compute.
 func (c *Compute) Console(ctx context.Context, id string) (string, error) {
 	return c.engine.Console(ctx, c.machineName(id))
+}
+
+// WaitBooted implements compute.Compute.
+func (c *Compute) WaitBooted(ctx context.Context, id string) error {
+	_, err := c.engine.WaitBooted(ctx, c.machineName(id))
+	return err
+}
+
+// Exec implements compute.Compute.
+func (c *Compute) Exec(ctx context.Context, id string, p compute.Command) error {
+	err := c.engine.Exec(ctx, c.machineName(id), machine.Command{
+		Args: p.Args, Env: p.Env, Stdin: p.Stdin, Stdout: p.Stdout, Stderr: p.Stderr,
+	})
+	if exit, ok := errors.AsType[*machine.ExitError](err); ok {
+		return &compute.ExitError{Code: exit.Code}
+	}
+	return err
+}
+
+// CopyIn implements compute.Compute.
+func (c *Compute) CopyIn(ctx context.Context, id, folder string, archive io.Reader) error {
+	return c.engine.CopyIn(ctx, c.machineName(id), folder, archive)
 }
 
 // Forward relays TCP connections on this host from one address to another until stop is called. The engine listens, and may do so on
