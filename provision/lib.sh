@@ -17,7 +17,7 @@ systemd_runs() { [[ -d /run/systemd/system ]]; }
 install_file() {
   local from=$1 to=$2 mode=644
   [[ ! -x $from ]] || mode=755
-  if [[ -f $to && ! -L $to && $(stat -c %a "$to") == "$mode" ]] && cmp -s "$from" "$to"; then
+  if [[ -f $to && ! -L $to ]] && cmp -s "$from" "$to" && [[ $(stat -c %a "$to") == "$mode" ]]; then
     return
   fi
   install -D -m "$mode" "$from" "$to.new"

@@ -23,8 +23,9 @@ main() {
   command -v go >/dev/null || die "Go is missing: run provision.sh base first"
 
   trap 'rm -rf -- "$work"' EXIT
-  install -d /opt/app/bin
-  work=$(mktemp -d /opt/app/.build.XXXXXX)
+  local place=${CACHE:-/opt/app} # on a disk: /tmp may be in memory
+  install -d "$place"
+  work=$(mktemp -d "$place/.build.XXXXXX")
 
   build
   printf 'RELEASE="%s"\nPORT="%s"\nHEALTH="%s"\n' "$RELEASE" "$PORT" "$HEALTH" >"$work/release"
@@ -41,12 +42,12 @@ main() {
 # The same source gives the same bytes everywhere: no paths, no time, no commit in the binary, and not the release.
 build() (
   local cache=${CACHE:-$work/cache}
-  install -d "$cache"
   if [[ ! -d $cache/go-build && -d $compiled ]]; then
+    install -d "$cache"
     cp -r "$compiled" "$cache/go-build"
   fi
   go_environment "$cache"
-  export GOTMPDIR=$work # /tmp may be in memory
+  export GOTMPDIR=$work
   cd -- "$SOURCE"
   go build "${go_flags[@]}" -ldflags='-s -w -buildid=' -o "$work/service" .
   [[ -x $work/service ]] || die "SOURCE=\"$SOURCE\" is not a main package"
@@ -55,7 +56,8 @@ build() (
 # start brings what is installed to life, and leaves a service alone that already runs it.
 start() {
   local changed=$1
-  systemctl is-enabled --quiet app.service 2>/dev/null || systemctl enable --quiet app.service
+  # The link that enabling makes. Asking systemctl takes far longer.
+  compgen -G '/etc/systemd/system/*.wants/app.service' >/dev/null || systemctl enable --quiet app.service
   systemd_runs || return 0
   [[ $changed != */app.service* ]] || systemctl daemon-reload
   if [[ -n $changed ]] || ! systemctl is-active --quiet app.service; then

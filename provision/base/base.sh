@@ -1,14 +1,18 @@
 #!/usr/bin/env bash
 # Stage base: what every release needs and what changes rarely. Add packages and files here: they are baked once, not per release.
 #
-# Reads: FINGERPRINT (optional; recorded in /etc/ingot/base)
+# Reads: FINGERPRINT       (optional) recorded in /etc/ingot/base
+#        CODEDEPLOY_AGENT  (optional) URL of the bucket to take the CodeDeploy agent from, AWS's of the region:
+#                          https://aws-codedeploy-REGION.s3.REGION.amazonaws.com. Without it the image has no agent
 set -euo pipefail
 
 here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=provision/lib.sh
 source "$here/../lib.sh"
+# shellcheck source=provision/base/codedeploy/agent.sh
+source "$here/codedeploy/agent.sh"
 
-readonly packages=(
+packages=(
   ca-certificates
   golang-go # builds the service
 )
@@ -18,10 +22,16 @@ readonly compile=(database/sql html/template log/slog net/http os/signal)
 
 main() {
   [[ ${FINGERPRINT:-} =~ ^[A-Za-z0-9._:-]*$ ]] || die "FINGERPRINT=\"$FINGERPRINT\" is not a fingerprint"
+  [[ ${CODEDEPLOY_AGENT:-} =~ ^(https?://[A-Za-z0-9.:/_-]*[A-Za-z0-9])?$ ]] || die "CODEDEPLOY_AGENT=\"$CODEDEPLOY_AGENT\" is not the URL of a bucket"
+  if [[ -n ${CODEDEPLOY_AGENT:-} ]]; then
+    agent_package "$CODEDEPLOY_AGENT"
+    packages+=(unzip) # the agent unpacks with it
+  fi
 
   wait_for_cloud_init
   install_tree "$here/root"
   install_packages
+  [[ -z ${CODEDEPLOY_AGENT:-} ]] || install_agent
   compile_standard_library
   record_fingerprint
 }

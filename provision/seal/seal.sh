@@ -15,9 +15,12 @@ main() {
   local homes
   mapfile -t homes < <(getent passwd | cut -d: -f6 | sort -u)
 
-  # cloud-init and apt first: both write logs.
+  # First what writes: cloud-init, the CodeDeploy agent and apt.
   if command -v cloud-init >/dev/null; then
     cloud-init clean --logs
+  fi
+  if systemd_runs && [[ -f /etc/systemd/system/codedeploy-agent.service ]]; then
+    systemctl stop codedeploy-agent.service
   fi
   apt-get clean
   rm -rf /var/lib/apt/lists/*
@@ -38,13 +41,14 @@ keys() {
   present /etc/ssh/ssh_host_*
 }
 
-# traces prints what people and tools left in home folders.
+# traces prints what people and tools left in home folders, and what the CodeDeploy agent knows of this machine.
 traces() {
   local home
   for home in "${homes[@]}"; do
     present "${histories[@]/#/$home/}" "$home/.ssh/known_hosts"
   done
   present /root/.cache /root/.config/go /root/go ${CACHE:+"$CACHE"}
+  present /opt/codedeploy-agent/{deployment-root,state,.version}
 }
 
 remove_keys() {
