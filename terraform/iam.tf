@@ -1,11 +1,33 @@
-# What a running instance may do: read the application's own parameters. It cannot write them, since /ingot/APP/release
-# says which release is current.
+# What a running instance may do: read the application's own parameters, and with CodeDeploy its revisions. It cannot
+# write them, since /ingot/APP/release says which release is current.
 
 data "aws_caller_identity" "current" {}
 
 data "aws_partition" "current" {}
 
 data "aws_region" "current" {}
+
+# How ARNs begin, and the ones that policies name. They are spelled out where taking them from the resource would make the
+# two depend on each other.
+locals {
+  region  = data.aws_region.current.name
+  account = data.aws_caller_identity.current.account_id
+  prefix  = "arn:${data.aws_partition.current.partition}"
+
+  # The same in pkg/target.
+  state_key = "ingot/${var.app}/${local.region}.tfstate"
+
+  arn = {
+    cloudwatch = "${local.prefix}:cloudwatch:${local.region}:${local.account}"
+    codedeploy = "${local.prefix}:codedeploy:${local.region}:${local.account}"
+    ec2        = "${local.prefix}:ec2:${local.region}:${local.account}"
+    images     = "${local.prefix}:ec2:${local.region}:" # there is no account in those of images and snapshots
+    group      = "${local.prefix}:autoscaling:${local.region}:${local.account}:autoScalingGroup:*:autoScalingGroupName/${var.app}"
+    iam        = "${local.prefix}:iam::${local.account}"
+    parameter  = "${local.prefix}:ssm:${local.region}:${local.account}:parameter/ingot/${var.app}"
+    s3         = "${local.prefix}:s3:::"
+  }
+}
 
 data "aws_iam_policy_document" "assume" {
   statement {
@@ -23,12 +45,7 @@ data "aws_iam_policy_document" "instance" {
     sid     = "ReadOwnParameters"
     actions = ["ssm:GetParameter", "ssm:GetParameters", "ssm:GetParametersByPath"]
 
-    resources = [
-      for path in [var.app, "${var.app}/*"] : join(":", [
-        "arn", data.aws_partition.current.partition, "ssm", data.aws_region.current.name,
-        data.aws_caller_identity.current.account_id, "parameter/ingot/${path}",
-      ])
-    ]
+    resources = [local.arn.parameter, "${local.arn.parameter}/*"]
   }
 }
 

@@ -54,3 +54,18 @@ output "instance_role_name" {
   description = "Name of the instances' role, for further policies."
   value       = aws_iam_role.instance.name
 }
+
+output "error_alarm_name" {
+  description = "Name of the alarm on failing requests, for rollout { alarms }."
+  value       = aws_cloudwatch_metric_alarm.errors.alarm_name
+}
+
+output "revisions_bucket" {
+  description = "Name of the bucket of the CodeDeploy revisions, or null without CodeDeploy."
+  value       = one(aws_s3_bucket.revisions[*].id)
+}
+
+output "github_role_arns" {
+  description = "ARNs of the roles for GitHub Actions by what they are for: plan, bake and deploy. Empty without a repository."
+  value       = { for name, role in aws_iam_role.github : name => role.arn }
+}

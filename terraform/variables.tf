@@ -231,3 +231,90 @@ variable "deletion_protection" {
   default     = false
   nullable    = false
 }
+
+variable "codedeploy" {
+  description = "Whether every new instance passes a CodeDeploy deployment, which runs its image's self-check, before it serves."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+variable "alarms" {
+  description = "Names of the CloudWatch alarms that stop a rollout and a deployment while one is in state ALARM."
+  type        = list(string)
+  default     = []
+  nullable    = false
+
+  # CodeDeploy and instance refreshes take 10 each.
+  validation {
+    condition     = length(var.alarms) <= 10 && alltrue([for name in var.alarms : length(name) >= 1 && length(name) <= 255])
+    error_message = "alarms holds at most 10 names of 1 to 255 characters."
+  }
+}
+
+variable "github_repository" {
+  description = "ORG/REPO on GitHub whose workflows plan, bake and deploy. Empty: there are no roles for them."
+  type        = string
+  default     = ""
+  nullable    = false
+
+  validation {
+    condition     = var.github_repository == "" || can(regex("^[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+$", var.github_repository))
+    error_message = "github_repository is ORG/REPO, or empty."
+  }
+}
+
+variable "github_owner_id" {
+  description = "ID of ORG, a number: `gh api repos/ORG/REPO --jq .owner.id`. A repository made or renamed since July 2026 needs it."
+  type        = string
+  default     = ""
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[0-9]*$", var.github_owner_id))
+    error_message = "github_owner_id is a number, or empty."
+  }
+}
+
+variable "github_repository_id" {
+  description = "ID of the repository, a number: `gh api repos/ORG/REPO --jq .id`. Goes with github_owner_id."
+  type        = string
+  default     = ""
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[0-9]*$", var.github_repository_id))
+    error_message = "github_repository_id is a number, or empty."
+  }
+
+  validation {
+    condition     = (var.github_owner_id == "") == (var.github_repository_id == "")
+    error_message = "github_owner_id and github_repository_id go together."
+  }
+}
+
+variable "github_branch" {
+  description = "Branch whose pushes bake and deploy."
+  type        = string
+  default     = "main"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9._/-]+$", var.github_branch))
+    error_message = "github_branch is the name of one branch, without wildcards."
+  }
+}
+
+variable "github_provider" {
+  description = "Whether this stack makes the account's identity provider for GitHub. An account has one: false where it is there already."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "state_bucket" {
+  description = "S3 bucket of this stack's state, which the plan role reads. Empty: the state is not shared."
+  type        = string
+  default     = ""
+  nullable    = false
+}

@@ -1,5 +1,5 @@
 terraform {
-  required_version = ">= 1.5"
+  required_version = ">= 1.11" # the lock file in S3
 
   required_providers {
     aws = {
@@ -9,7 +9,7 @@ terraform {
   }
 
   # The path of the state file comes with -backend-config: every target (a region of an account, the cloud on this
-  # machine) has a state of its own. A team puts its shared backend here instead.
+  # machine) has a state of its own. With state { bucket } in ingot.hcl the working copy gets an S3 backend instead.
   backend "local" {}
 }
 

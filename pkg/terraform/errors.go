@@ -130,8 +130,8 @@ func (s *Stack) withRemedy(problem string) string {
 		value, _, _ = strings.Cut(value, " ")
 		return value
 	}
-	remedy := fmt.Sprintf("`terraform -chdir=%s force-unlock %s` releases the lock", s.workDir(), field("ID"))
-	if s.StatePath != "" {
+	remedy := fmt.Sprintf("`TF_DATA_DIR=%s terraform -chdir=%s force-unlock %s` releases the lock", s.tfDataDir(), s.workDir(), field("ID"))
+	if s.S3 == nil && s.StatePath != "" {
 		// The operating system holds this lock, and takes it back when the process that has it ends.
 		remedy = fmt.Sprintf("`fuser -v %s` names the process to end", s.StatePath)
 	}

@@ -121,8 +121,8 @@ func TestLockedStateHasARemedy(t *testing.T) {
 	if diff := cmp.Diff(says+"`fuser -v /state/hello.tfstate` names the process to end", local.withRemedy(locked[0])); diff != "" {
 		t.Error(diff)
 	}
-	shared := &Stack{DataDir: "/data"}
-	if diff := cmp.Diff(says+"`terraform -chdir=/data/stack force-unlock c0ffee` releases the lock", shared.withRemedy(locked[0])); diff != "" {
+	shared := &Stack{DataDir: "/data", StatePath: "/state/hello.tfstate", S3: &S3{Bucket: "states"}}
+	if diff := cmp.Diff(says+"`TF_DATA_DIR=/data/data terraform -chdir=/data/stack force-unlock c0ffee` releases the lock", shared.withRemedy(locked[0])); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -19,8 +19,9 @@ import (
 )
 
 const (
-	// MinVersion is the oldest Terraform that Find accepts: what the stack requires, which a test compares.
-	MinVersion = "1.5.0"
+	// MinVersion is the oldest Terraform that Find accepts: what the stack requires, which a test compares. It is the first
+	// whose lock file in S3 is no experiment.
+	MinVersion = "1.11.0"
 
 	// InstallVersion is the Terraform that Find downloads; the one that the stack was tested with.
 	InstallVersion = "1.11.4"

@@ -27,18 +27,18 @@ func TestFind(t *testing.T) {
 		downloads  int
 	}{
 		{name: "on PATH", onPath: "1.11.4", want: usual},
-		{name: "oldest on PATH", onPath: "1.5.0", want: usual},
-		{name: "too old on PATH", onPath: "1.4.7", want: "CACHE/terraform-1.11.4/terraform", downloads: 1},
+		{name: "oldest on PATH", onPath: "1.11.0", want: usual},
+		{name: "too old on PATH", onPath: "1.10.5", want: "CACHE/terraform-1.11.4/terraform", downloads: 1},
 		{name: "nowhere", want: "CACHE/terraform-1.11.4/terraform", downloads: 1},
 		{name: "downloaded before", cached: "1.11.4", want: "CACHE/terraform-1.11.4/terraform"},
 		{name: "broken download", cached: "broken", want: "CACHE/terraform-1.11.4/terraform", downloads: 1},
 		{
 			name: "nowhere and offline", unreleased: errors.New("no such host"), downloads: 1,
-			wantErr: "find terraform 1.5.0 or newer: not on PATH; downloading it: no such host; install it from https://developer.hashicorp.com/terraform/install and put it on PATH",
+			wantErr: "find terraform 1.11.0 or newer: not on PATH; downloading it: no such host; install it from https://developer.hashicorp.com/terraform/install and put it on PATH",
 		},
 		{
-			name: "too old and offline", onPath: "1.4.7", unreleased: errors.New("no such host"), downloads: 1,
-			wantErr: "find terraform 1.5.0 or newer: /usr/bin/terraform is version 1.4.7; downloading it: no such host; install it from https://developer.hashicorp.com/terraform/install and put it on PATH",
+			name: "too old and offline", onPath: "1.10.5", unreleased: errors.New("no such host"), downloads: 1,
+			wantErr: "find terraform 1.11.0 or newer: /usr/bin/terraform is version 1.10.5; downloading it: no such host; install it from https://developer.hashicorp.com/terraform/install and put it on PATH",
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {

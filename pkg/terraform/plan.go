@@ -78,6 +78,11 @@ func (p *Plan) Summary() string {
 	}
 }
 
+// Creates reports whether the plan makes the resource anew, where the state has none.
+func (p *Plan) Creates(address string) bool {
+	return slices.ContainsFunc(p.Changes, func(c Change) bool { return c.Address == address && c.Action == Create })
+}
+
 // done is Summary afterwards: "2 added, 1 changed".
 func (p *Plan) done() string {
 	return strings.NewReplacer("to add", "added", "to change", "changed", "to destroy", "destroyed").Replace(p.Summary())

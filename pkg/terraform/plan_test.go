@@ -54,6 +54,9 @@ func TestNewPlan(t *testing.T) {
 	if got, want := plan.done(), "2 added, 1 changed, 2 destroyed"; got != want {
 		t.Errorf("done = %q, want %q", got, want)
 	}
+	if !plan.Creates("aws_lb.app") || plan.Creates("aws_lb_target_group.app") || plan.Creates("aws_vpc.app") {
+		t.Error("Creates is about what the state does not have, and nothing else")
+	}
 	var marks []string
 	for _, c := range plan.Changes {
 		marks = append(marks, c.String())

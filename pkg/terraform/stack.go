@@ -40,7 +40,11 @@ type Stack struct {
 	// dependency lock file, providers, variables, plans. It can be removed at any time.
 	DataDir string
 
-	StatePath string         // state file of the local backend; empty when Dir configures another backend
+	// StatePath is the state file. With S3 it is the file of the time before that, which Init moves there; empty where Dir
+	// configures a backend of its own.
+	StatePath string
+	S3        *S3 // shared state; nil for StatePath
+
 	Vars      map[string]any // input variables; anything that encodes to JSON
 	PluginDir string         // provider mirror, as PluginDir returns it; empty for the registry
 	CacheDir  string         // downloaded providers are kept below, for all stacks that share it; may be empty
@@ -49,16 +53,25 @@ type Stack struct {
 }
 
 // Init prepares the folder to work in: it copies the configuration, writes the variables, and has Terraform fetch or link
-// the provider and configure the backend. It changes nothing that runs.
+// the provider and configure the backend. With S3 it moves a local state there. It changes nothing that runs.
 func (s *Stack) Init(ctx context.Context) (err error) {
 	stage := progress.Start(ctx, "prepare Terraform")
 	defer stage.End(&err)
+	if s.S3 == nil {
+		if err := s.checkMoved(); err != nil {
+			return err
+		}
+	}
 	if err := s.prepare(); err != nil {
 		return fmt.Errorf("prepare Terraform's folder %q: %w", s.DataDir, err)
 	}
-	return s.run(ctx, "init", func(tf *session) error {
+	err = s.run(ctx, "init", func(tf *session) error {
 		return tf.Init(ctx, s.initOptions()...)
 	})
+	if err != nil || s.S3 == nil {
+		return err
+	}
+	return s.moveState(ctx)
 }
 
 // prepare makes the folders and files that Terraform reads. Terraform keeps the dependency lock file beside the
@@ -86,6 +99,15 @@ func (s *Stack) prepare() error {
 	}
 	if err := copyConfiguration(s.workDir(), s.Dir); err != nil {
 		return err
+	}
+	if s.S3 != nil {
+		backend, err := s.S3.override()
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(s.workDir(), backendFile), append(backend, '\n'), 0o600); err != nil {
+			return err
+		}
 	}
 	vars := s.Vars
 	if vars == nil {
@@ -178,8 +200,9 @@ func (s *Stack) Validate(ctx context.Context) error {
 	})
 }
 
-func (s *Stack) workDir() string { return filepath.Join(s.DataDir, "stack") }
-func (s *Stack) varFile() string { return filepath.Join(s.DataDir, "variables.tfvars.json") }
+func (s *Stack) workDir() string   { return filepath.Join(s.DataDir, "stack") }
+func (s *Stack) tfDataDir() string { return filepath.Join(s.DataDir, "data") }
+func (s *Stack) varFile() string   { return filepath.Join(s.DataDir, "variables.tfvars.json") }
 
 func (s *Stack) logFile() string {
 	if s.Log != "" {
@@ -201,7 +224,7 @@ func (s *Stack) temporary(pattern string, data []byte) (string, error) {
 func (s *Stack) initOptions() []tfexec.InitOption {
 	// The saved backend configuration may be of another state path; the state itself is never moved.
 	options := []tfexec.InitOption{tfexec.Reconfigure(true)}
-	if s.StatePath != "" {
+	if s.S3 == nil && s.StatePath != "" {
 		options = append(options, tfexec.BackendConfig("path="+s.StatePath))
 	}
 	if s.PluginDir != "" {
@@ -232,7 +255,7 @@ func (s *Stack) environment(base []string) map[string]string {
 		env[key] = value
 	}
 	env = tfexec.CleanEnv(env)
-	env["TF_DATA_DIR"] = filepath.Join(s.DataDir, "data")
+	env["TF_DATA_DIR"] = s.tfDataDir()
 	env["CHECKPOINT_DISABLE"] = "1"
 	if s.CacheDir != "" && env["TF_PLUGIN_CACHE_DIR"] == "" {
 		env["TF_PLUGIN_CACHE_DIR"] = providerCache(s.CacheDir)

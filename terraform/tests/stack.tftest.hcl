@@ -1,4 +1,4 @@
-# The stack's promises, on a mocked provider: `terraform test` in the folder above, from Terraform 1.7 on.
+# The stack's promises, on a mocked provider: `terraform test` in the folder above.
 
 mock_provider "aws" {
   mock_data "aws_availability_zones" {

@@ -1,0 +1,173 @@
+package terraform
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+)
+
+// TagState marks a bucket that MakeBucket made; its value is "terraform".
+const TagState = "ingot:state"
+
+const (
+	tagStateValue = "terraform"
+
+	// regionHeader names a bucket's region in S3's answers, errors included.
+	regionHeader = "X-Amz-Bucket-Region"
+)
+
+// ErrNoBucket means that nobody has a bucket of that name.
+var ErrNoBucket = errors.New("there is no such bucket")
+
+type bucketFinder interface {
+	HeadBucket(context.Context, *s3.HeadBucketInput, ...func(*s3.Options)) (*s3.HeadBucketOutput, error)
+	GetBucketTagging(context.Context, *s3.GetBucketTaggingInput, ...func(*s3.Options)) (*s3.GetBucketTaggingOutput, error)
+}
+
+type bucketMaker interface {
+	bucketFinder
+	CreateBucket(context.Context, *s3.CreateBucketInput, ...func(*s3.Options)) (*s3.CreateBucketOutput, error)
+	PutBucketVersioning(context.Context, *s3.PutBucketVersioningInput, ...func(*s3.Options)) (*s3.PutBucketVersioningOutput, error)
+	PutPublicAccessBlock(context.Context, *s3.PutPublicAccessBlockInput, ...func(*s3.Options)) (*s3.PutPublicAccessBlockOutput, error)
+	PutBucketPolicy(context.Context, *s3.PutBucketPolicyInput, ...func(*s3.Options)) (*s3.PutBucketPolicyOutput, error)
+}
+
+// FindBucket returns the region of a bucket of the account, or an error that wraps ErrNoBucket. Bucket names are the
+// whole world's, and a state in somebody else's bucket would be theirs to read and to change: that is an error too.
+func FindBucket(ctx context.Context, client bucketFinder, name, account string) (region string, err error) {
+	in := &s3.HeadBucketInput{Bucket: aws.String(name), ExpectedBucketOwner: aws.String(account)}
+	out, err := client.HeadBucket(ctx, in)
+	if answer, ok := errors.AsType[*awshttp.ResponseError](err); ok && answer.HTTPStatusCode() == http.StatusMovedPermanently {
+		region = answer.Response.Header.Get(regionHeader)
+		out, err = client.HeadBucket(ctx, in, func(o *s3.Options) { o.Region = region })
+	}
+	if err == nil {
+		return aws.ToString(out.BucketRegion), nil
+	}
+	answer, _ := errors.AsType[*awshttp.ResponseError](err)
+	switch {
+	case answer != nil && answer.HTTPStatusCode() == http.StatusNotFound:
+		err = ErrNoBucket
+	case answer != nil && answer.HTTPStatusCode() == http.StatusForbidden:
+		err = fmt.Errorf("it belongs to another account than %s, or these credentials may not see it: choose another name, or ask for s3:ListBucket on it", account)
+	}
+	return "", fmt.Errorf("find the bucket %q: %w", name, err)
+}
+
+// MakeBucket makes a bucket for states in the region of the client, or finishes one that it began. It keeps all versions
+// of a state, so that one that was spoilt can be had back; only the account sees it, and only over TLS; S3 encrypts what
+// is in it, as it does everywhere. A bucket of the account that somebody else made stays as it is, and made is false.
+func MakeBucket(ctx context.Context, client bucketMaker, name, account, region string) (made bool, err error) {
+	at, err := FindBucket(ctx, client, name, account)
+	switch {
+	case errors.Is(err, ErrNoBucket):
+		if err := create(ctx, client, name, region); err != nil {
+			return false, err
+		}
+		at = region
+	case err != nil:
+		return false, err
+	default:
+		ours, err := tagged(ctx, client, name, at)
+		if err != nil || !ours {
+			return false, err
+		}
+	}
+	return true, configure(ctx, client, name, at)
+}
+
+func create(ctx context.Context, client bucketMaker, name, region string) error {
+	configuration := &types.CreateBucketConfiguration{Tags: []types.Tag{{Key: aws.String(TagState), Value: aws.String(tagStateValue)}}}
+	if region != "us-east-1" { // which S3 takes only as the absence of a region
+		configuration.LocationConstraint = types.BucketLocationConstraint(region)
+	}
+	_, err := client.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: aws.String(name), CreateBucketConfiguration: configuration})
+	if _, ok := errors.AsType[*types.BucketAlreadyOwnedByYou](err); ok {
+		return nil // another run of the same moment
+	}
+	if _, ok := errors.AsType[*types.BucketAlreadyExists](err); ok {
+		return fmt.Errorf("make the bucket %q: another account has one of that name: choose another", name)
+	}
+	if err != nil {
+		return fmt.Errorf("make the bucket %q: %w", name, err)
+	}
+	return nil
+}
+
+// tagged reports whether MakeBucket made the bucket.
+func tagged(ctx context.Context, client bucketFinder, name, region string) (bool, error) {
+	out, err := client.GetBucketTagging(ctx, &s3.GetBucketTaggingInput{Bucket: aws.String(name)}, in(region))
+	if answer, ok := errors.AsType[*awshttp.ResponseError](err); ok && answer.HTTPStatusCode() == http.StatusNotFound {
+		return false, nil // it has no tags
+	}
+	if err != nil {
+		return false, fmt.Errorf("read the tags of the bucket %q: %w", name, err)
+	}
+	for _, t := range out.TagSet {
+		if aws.ToString(t.Key) == TagState {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// configure sets everything that S3 does not by itself. Setting it again changes nothing.
+func configure(ctx context.Context, client bucketMaker, name, region string) error {
+	_, err := client.PutBucketVersioning(ctx, &s3.PutBucketVersioningInput{
+		Bucket: aws.String(name), VersioningConfiguration: &types.VersioningConfiguration{Status: types.BucketVersioningStatusEnabled},
+	}, in(region))
+	if err != nil {
+		return fmt.Errorf("keep versions in the bucket %q: %w", name, err)
+	}
+	_, err = client.PutPublicAccessBlock(ctx, &s3.PutPublicAccessBlockInput{
+		Bucket: aws.String(name), PublicAccessBlockConfiguration: &types.PublicAccessBlockConfiguration{
+			BlockPublicAcls: aws.Bool(true), BlockPublicPolicy: aws.Bool(true),
+			IgnorePublicAcls: aws.Bool(true), RestrictPublicBuckets: aws.Bool(true),
+		},
+	}, in(region))
+	if err != nil {
+		return fmt.Errorf("keep the public out of the bucket %q: %w", name, err)
+	}
+	policy, err := tlsOnly(name, region)
+	if err != nil {
+		return err
+	}
+	_, err = client.PutBucketPolicy(ctx, &s3.PutBucketPolicyInput{Bucket: aws.String(name), Policy: aws.String(policy)}, in(region))
+	if err != nil {
+		return fmt.Errorf("demand TLS of the bucket %q: %w", name, err)
+	}
+	return nil
+}
+
+// tlsOnly is the policy of a bucket that answers nobody without TLS.
+func tlsOnly(name, region string) (string, error) {
+	partition := "aws"
+	switch {
+	case strings.HasPrefix(region, "cn-"):
+		partition = "aws-cn"
+	case strings.HasPrefix(region, "us-gov-"):
+		partition = "aws-us-gov"
+	}
+	arn := "arn:" + partition + ":s3:::" + name
+	data, err := json.Marshal(map[string]any{
+		"Version": "2012-10-17",
+		"Statement": []any{map[string]any{
+			"Sid": "TLSOnly", "Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": []string{arn, arn + "/*"},
+			"Condition": map[string]any{"Bool": map[string]string{"aws:SecureTransport": "false"}},
+		}},
+	})
+	return string(data), err
+}
+
+// in makes a call in the bucket's region.
+func in(region string) func(*s3.Options) {
+	return func(o *s3.Options) { o.Region = region }
+}

@@ -1,0 +1,518 @@
+# What workflows on GitHub may do, each with a role of its own and without a stored key:
+#
+#   plan    infra:plan, in pull requests and on the branch: reads, and holds the state's lock meanwhile
+#   bake    base, the application AMI and sweep, on the branch
+#   deploy  prod and rollback of images that exist, from the environment "production" alone, whose reviewers approve it
+#
+# None of them may apply: whoever changes the infrastructure and these roles does it with credentials of their own.
+
+locals {
+  github = var.github_repository != ""
+  issuer = "token.actions.githubusercontent.com"
+
+  # How the subjects of the repository's tokens begin, of which a repository has one: repo:ORG/REPO, or, where it was made,
+  # renamed or moved since July 2026, repo:ORG@ID/REPO@ID. Both are compared as they are. A wildcard in the place of the
+  # numbers would be another repository's way in: ORG@*/REPO@* also matches an environment of ORG/OTHER by the name of
+  # x/REPO@1:environment:production. The first form cannot be had by taking over a name that became free, since a
+  # repository that gets its name now has the second.
+  github_repositories = !local.github ? [] : compact([
+    "repo:${var.github_repository}",
+    var.github_repository_id == "" ? "" : join("", [
+      "repo:", split("/", var.github_repository)[0], "@", var.github_owner_id,
+      "/", split("/", var.github_repository)[1], "@", var.github_repository_id,
+    ]),
+  ])
+  branch = "ref:refs/heads/${var.github_branch}"
+
+  github_roles = !local.github ? {} : {
+    plan = {
+      subjects = ["pull_request", local.branch]
+      policy   = data.aws_iam_policy_document.plan.json
+      hours    = 1
+    }
+    bake = {
+      subjects = [local.branch]
+      policy   = data.aws_iam_policy_document.bake.json
+      hours    = 2
+    }
+    # As long as a job on GitHub's own runners can be: a rollout waits at its checkpoints and for its bake time.
+    deploy = {
+      subjects = ["environment:production"]
+      policy   = data.aws_iam_policy_document.deploy.json
+      hours    = 6
+    }
+  }
+
+  # What belongs to this application, by its tag.
+  own = { test = "StringEquals", variable = "aws:ResourceTag/ingot:app", values = [var.app] }
+}
+
+# AWS knows GitHub's certificates: no thumbprints.
+resource "aws_iam_openid_connect_provider" "github" {
+  count = local.github && var.github_provider ? 1 : 0
+
+  url            = "https://${local.issuer}"
+  client_id_list = ["sts.amazonaws.com"]
+}
+
+data "aws_iam_policy_document" "assume_github" {
+  for_each = local.github_roles
+
+  statement {
+    actions = ["sts:AssumeRoleWithWebIdentity"]
+
+    principals {
+      type        = "Federated"
+      identifiers = ["${local.arn.iam}:oidc-provider/${local.issuer}"]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "${local.issuer}:aud"
+      values   = ["sts.amazonaws.com"]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "${local.issuer}:sub"
+      values   = [for pair in setproduct(local.github_repositories, each.value.subjects) : join(":", pair)]
+    }
+  }
+}
+
+# The names are known beforehand, so that a workflow can tell a role's ARN from the account and the region.
+resource "aws_iam_role" "github" {
+  for_each = local.github_roles
+
+  name                 = "${var.app}-${each.key}-${local.region}"
+  description          = "GitHub Actions of ${var.github_repository}: ${each.key}"
+  assume_role_policy   = data.aws_iam_policy_document.assume_github[each.key].json
+  max_session_duration = each.value.hours * 3600
+
+  depends_on = [aws_iam_openid_connect_provider.github]
+}
+
+resource "aws_iam_role_policy" "github" {
+  for_each = local.github_roles
+
+  name   = each.key
+  role   = aws_iam_role.github[each.key].id
+  policy = each.value.policy
+}
+
+data "aws_iam_policy_document" "plan" {
+  # What an account is asked as a whole: descriptions know no resources. Nothing of it is anybody's data.
+  statement {
+    sid = "Look"
+    actions = [
+      "autoscaling:DescribeAutoScalingGroups",
+      "autoscaling:DescribePolicies",
+      "cloudwatch:DescribeAlarms",
+      "ec2:DescribeAvailabilityZones",
+      "ec2:DescribeImages",
+      "ec2:DescribeInternetGateways",
+      "ec2:DescribeLaunchTemplateVersions",
+      "ec2:DescribeLaunchTemplates",
+      "ec2:DescribeNetworkAcls",
+      "ec2:DescribeRouteTables",
+      "ec2:DescribeSecurityGroupRules",
+      "ec2:DescribeSecurityGroups",
+      "ec2:DescribeSubnets",
+      "ec2:DescribeVpcAttribute",
+      "ec2:DescribeVpcs",
+      "elasticloadbalancing:DescribeCapacityReservation",
+      "elasticloadbalancing:DescribeListenerAttributes",
+      "elasticloadbalancing:DescribeListeners",
+      "elasticloadbalancing:DescribeLoadBalancerAttributes",
+      "elasticloadbalancing:DescribeLoadBalancers",
+      "elasticloadbalancing:DescribeTags",
+      "elasticloadbalancing:DescribeTargetGroupAttributes",
+      "elasticloadbalancing:DescribeTargetGroups",
+      "ssm:DescribeParameters",
+    ]
+    resources = ["*"]
+  }
+
+  statement {
+    sid = "LookAtRoles"
+    actions = [
+      "iam:GetInstanceProfile",
+      "iam:GetOpenIDConnectProvider",
+      "iam:GetRole",
+      "iam:GetRolePolicy",
+      "iam:ListAttachedRolePolicies",
+      "iam:ListRolePolicies",
+    ]
+    resources = [
+      "${local.arn.iam}:instance-profile/${var.app}-*",
+      "${local.arn.iam}:oidc-provider/${local.issuer}",
+      "${local.arn.iam}:role/${var.app}-*",
+    ]
+  }
+
+  statement {
+    sid     = "ReadParameters"
+    actions = ["ssm:GetParameter", "ssm:ListTagsForResource"]
+    # Terraform asks for the one with the bucket's name, the tool for the current release.
+    resources = ["${local.arn.parameter}/*"]
+  }
+
+  statement {
+    sid       = "LookAtAlarms"
+    actions   = ["cloudwatch:ListTagsForResource"]
+    resources = ["${local.arn.cloudwatch}:alarm:${var.app}-*"]
+  }
+
+  dynamic "statement" {
+    for_each = var.codedeploy ? [1] : []
+
+    content {
+      sid       = "LookAtCodeDeploy"
+      actions   = ["codedeploy:GetApplication", "codedeploy:GetDeploymentGroup", "codedeploy:ListTagsForResource"]
+      resources = ["${local.arn.codedeploy}:application:${var.app}", "${local.arn.codedeploy}:deploymentgroup:${var.app}/${var.app}"]
+    }
+  }
+
+  # How the bucket is set up, but not what is in it.
+  dynamic "statement" {
+    for_each = var.codedeploy ? [1] : []
+
+    content {
+      sid = "LookAtRevisionsBucket"
+      actions = [
+        "s3:GetAccelerateConfiguration",
+        "s3:GetBucketAcl",
+        "s3:GetBucketCORS",
+        "s3:GetBucketLogging",
+        "s3:GetBucketObjectLockConfiguration",
+        "s3:GetBucketPolicy",
+        "s3:GetBucketPublicAccessBlock",
+        "s3:GetBucketRequestPayment",
+        "s3:GetBucketTagging",
+        "s3:GetBucketVersioning",
+        "s3:GetBucketWebsite",
+        "s3:GetEncryptionConfiguration",
+        "s3:GetLifecycleConfiguration",
+        "s3:GetReplicationConfiguration",
+        "s3:ListBucket",
+      ]
+      resources = ["${local.arn.s3}${var.app}-revisions-*"]
+    }
+  }
+
+  dynamic "statement" {
+    for_each = var.state_bucket != "" ? [1] : []
+
+    content {
+      sid       = "FindState"
+      actions   = ["s3:ListBucket"]
+      resources = ["${local.arn.s3}${var.state_bucket}"]
+    }
+  }
+
+  dynamic "statement" {
+    for_each = var.state_bucket != "" ? [1] : []
+
+    content {
+      sid       = "ReadState"
+      actions   = ["s3:GetObject"]
+      resources = ["${local.arn.s3}${var.state_bucket}/${local.state_key}"]
+    }
+  }
+
+  dynamic "statement" {
+    for_each = var.state_bucket != "" ? [1] : []
+
+    content {
+      sid       = "LockState"
+      actions   = ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"]
+      resources = ["${local.arn.s3}${var.state_bucket}/${local.state_key}.tflock"]
+    }
+  }
+}
+
+data "aws_iam_policy_document" "bake" {
+  statement {
+    sid = "Look"
+    actions = [
+      "ec2:DescribeImages",
+      "ec2:DescribeInstances",
+      "ec2:DescribeKeyPairs",
+      "ec2:DescribeSecurityGroups",
+      "ec2:DescribeSnapshots",
+      "ec2:DescribeVolumes",
+    ]
+    resources = ["*"]
+  }
+
+  # A machine to bake on says whose it is from its first moment, and so do its volumes and the group that lets Packer in.
+  # It gets no role: this one may pass none on.
+  statement {
+    sid       = "RunTagged"
+    actions   = ["ec2:RunInstances"]
+    resources = ["${local.arn.ec2}:instance/*", "${local.arn.ec2}:volume/*"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:RequestTag/ingot:app"
+      values   = [var.app]
+    }
+  }
+
+  statement {
+    sid     = "RunFrom"
+    actions = ["ec2:RunInstances"]
+    resources = [
+      "${local.arn.ec2}:key-pair/ingot-*",
+      "${local.arn.ec2}:network-interface/*",
+      "${local.arn.ec2}:security-group/*",
+      "${local.arn.ec2}:subnet/*",
+      "${local.arn.images}:image/*",
+      "${local.arn.images}:snapshot/*",
+    ]
+  }
+
+  statement {
+    sid       = "MakeSecurityGroup"
+    actions   = ["ec2:CreateSecurityGroup"]
+    resources = ["${local.arn.ec2}:security-group/*"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:RequestTag/ingot:app"
+      values   = [var.app]
+    }
+  }
+
+  statement {
+    sid       = "InVPC"
+    actions   = ["ec2:CreateSecurityGroup"]
+    resources = ["${local.arn.ec2}:vpc/*"]
+  }
+
+  statement {
+    sid       = "KeyPairs"
+    actions   = ["ec2:CreateKeyPair", "ec2:DeleteKeyPair"]
+    resources = ["${local.arn.ec2}:key-pair/ingot-*"]
+  }
+
+  statement {
+    sid       = "TagWhatIsMade"
+    actions   = ["ec2:CreateTags"]
+    resources = ["${local.arn.ec2}:*/*", "${local.arn.images}:*/*"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:RequestTag/ingot:app"
+      values   = [var.app]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "ec2:CreateAction"
+      values   = ["CreateImage", "CreateKeyPair", "CreateSecurityGroup", "RunInstances"]
+    }
+  }
+
+  # Packer tags an image after it has made it. An image or snapshot of this application, or of nobody: never another's.
+  statement {
+    sid       = "Images"
+    actions   = ["ec2:CreateTags", "ec2:DeleteSnapshot", "ec2:DeregisterImage", "ec2:ModifyImageAttribute"]
+    resources = ["${local.arn.images}:image/*", "${local.arn.images}:snapshot/*"]
+
+    condition {
+      test     = "StringEqualsIfExists"
+      variable = local.own.variable
+      values   = local.own.values
+    }
+  }
+
+  statement {
+    sid       = "MakeImage"
+    actions   = ["ec2:CreateImage"]
+    resources = ["${local.arn.images}:image/*", "${local.arn.images}:snapshot/*"]
+  }
+
+  # Instances and groups of a run. The fleet has the application's tag too, but belongs to no run.
+  statement {
+    sid = "OwnRuns"
+    actions = [
+      "ec2:AuthorizeSecurityGroupIngress",
+      "ec2:CreateImage",
+      "ec2:DeleteSecurityGroup",
+      "ec2:StopInstances",
+      "ec2:TerminateInstances",
+    ]
+    resources = ["${local.arn.ec2}:instance/*", "${local.arn.ec2}:security-group/*"]
+
+    condition {
+      test     = local.own.test
+      variable = local.own.variable
+      values   = local.own.values
+    }
+
+    condition {
+      test     = "Null"
+      variable = "aws:ResourceTag/ingot:run"
+      values   = ["false"]
+    }
+  }
+}
+
+data "aws_iam_policy_document" "deploy" {
+  statement {
+    sid = "Look"
+    actions = [
+      "autoscaling:DescribeAutoScalingGroups",
+      "autoscaling:DescribeInstanceRefreshes",
+      "autoscaling:DescribeScalingActivities",
+      "cloudwatch:DescribeAlarms",
+      "ec2:DescribeImages",
+      "ec2:DescribeInstances",
+      "ec2:DescribeLaunchTemplateVersions",
+      "elasticloadbalancing:DescribeListeners",
+      "elasticloadbalancing:DescribeLoadBalancers",
+      "elasticloadbalancing:DescribeTargetGroups",
+      "elasticloadbalancing:DescribeTargetHealth",
+    ]
+    resources = ["*"]
+  }
+
+  statement {
+    sid = "RollOut"
+    actions = [
+      "autoscaling:CancelInstanceRefresh",
+      "autoscaling:RollbackInstanceRefresh",
+      "autoscaling:StartInstanceRefresh",
+      "autoscaling:UpdateAutoScalingGroup",
+    ]
+    resources = [local.arn.group]
+  }
+
+  statement {
+    sid       = "MakeRelease"
+    actions   = ["ec2:CreateLaunchTemplateVersion", "ec2:ModifyLaunchTemplate"]
+    resources = [aws_launch_template.app.arn]
+  }
+
+  # The last words of an instance that did not live.
+  statement {
+    sid       = "ReadConsoles"
+    actions   = ["ec2:GetConsoleOutput"]
+    resources = ["${local.arn.ec2}:instance/*"]
+
+    condition {
+      test     = local.own.test
+      variable = local.own.variable
+      values   = local.own.values
+    }
+  }
+
+  # EC2 Auto Scaling asks whether its caller could launch what the launch template says: run it, tag it, give it its role.
+  statement {
+    sid       = "LaunchRelease"
+    actions   = ["ec2:RunInstances"]
+    resources = ["${local.arn.ec2}:*/*", "${local.arn.images}:image/*", "${local.arn.images}:snapshot/*"]
+
+    condition {
+      test     = "ArnEquals"
+      variable = "ec2:LaunchTemplate"
+      values   = [aws_launch_template.app.arn]
+    }
+  }
+
+  statement {
+    sid       = "TagLaunched"
+    actions   = ["ec2:CreateTags"]
+    resources = ["${local.arn.ec2}:instance/*", "${local.arn.ec2}:volume/*"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "ec2:CreateAction"
+      values   = ["RunInstances"]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:RequestTag/ingot:app"
+      values   = [var.app]
+    }
+  }
+
+  statement {
+    sid       = "PassInstanceRole"
+    actions   = ["iam:PassRole"]
+    resources = [aws_iam_role.instance.arn]
+
+    condition {
+      test     = "StringEquals"
+      variable = "iam:PassedToService"
+      values   = ["ec2.${data.aws_partition.current.dns_suffix}"]
+    }
+  }
+
+  statement {
+    sid       = "ReadParameters"
+    actions   = ["ssm:GetParameter", "ssm:GetParameterHistory"]
+    resources = ["${local.arn.parameter}/*"]
+  }
+
+  statement {
+    sid       = "MovePointer"
+    actions   = ["ssm:PutParameter"]
+    resources = ["${local.arn.parameter}/release", "${local.arn.parameter}/rollout"]
+  }
+
+  dynamic "statement" {
+    for_each = var.codedeploy ? [1] : []
+
+    content {
+      sid = "RecordRelease"
+      actions = [
+        "codedeploy:BatchGetDeployments",
+        "codedeploy:CreateDeployment",
+        "codedeploy:GetApplicationRevision",
+        "codedeploy:GetDeploymentConfig",
+        "codedeploy:ListDeployments",
+        "codedeploy:RegisterApplicationRevision",
+      ]
+      resources = [
+        "${local.arn.codedeploy}:application:${var.app}",
+        "${local.arn.codedeploy}:deploymentconfig:CodeDeployDefault.*",
+        "${local.arn.codedeploy}:deploymentgroup:${var.app}/${var.app}",
+      ]
+    }
+  }
+
+  # The targets of a deployment know no resources.
+  dynamic "statement" {
+    for_each = var.codedeploy ? [1] : []
+
+    content {
+      sid       = "LookAtDeployments"
+      actions   = ["codedeploy:BatchGetDeploymentTargets", "codedeploy:ListDeploymentTargets"]
+      resources = ["*"]
+    }
+  }
+
+  dynamic "statement" {
+    for_each = aws_s3_bucket.revisions[*].arn
+
+    content {
+      sid       = "UploadRevision"
+      actions   = ["s3:GetObject", "s3:PutObject"]
+      resources = ["${statement.value}/*"]
+    }
+  }
+
+  # Without it S3 does not say that an object is missing, but that it may not be seen.
+  dynamic "statement" {
+    for_each = aws_s3_bucket.revisions[*].arn
+
+    content {
+      sid       = "FindRevision"
+      actions   = ["s3:ListBucket"]
+      resources = [statement.value]
+    }
+  }
+}
