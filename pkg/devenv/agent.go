@@ -20,7 +20,7 @@ import (
 //go:embed agent.sh
 var agentScript string
 
-// Where things are in the machine. The cache is a volume.
+// Where things are in the machine. Both are volumes, as builds read and write there: the cache's outlives the machine.
 const (
 	folder      = "/srv/ingot"
 	cacheFolder = "/var/cache/ingot-dev"
@@ -36,8 +36,9 @@ type agent struct {
 // outOfDate is the status of an answer when the files could not be brought up to date. The stage did not run.
 const outOfDate = 255
 
-// startAgent starts an agent that lives as long as ctx. When the machine ends it, ended is called with the reason.
-func (o Options) startAgent(ctx context.Context, ended func(error)) *agent {
+// startAgent starts an agent in the machine that was made of an image, which lives as long as ctx. When the machine ends it, ended is
+// called with the reason.
+func (o Options) startAgent(ctx context.Context, image string, ended func(error)) *agent {
 	requests, stdin := io.Pipe()
 	answers, stdout := io.Pipe()
 	go func() {
@@ -45,7 +46,7 @@ func (o Options) startAgent(ctx context.Context, ended func(error)) *agent {
 			Args: []string{"bash", "-c", agentScript},
 			Env: []string{
 				"FOLDER=" + folder, "SOURCE=" + folder + "/" + provision.Source, "CACHE=" + cacheFolder,
-				"PORT=" + strconv.Itoa(o.Port), "HEALTH=" + o.Health,
+				"PORT=" + strconv.Itoa(o.Port), "HEALTH=" + o.Health, "IMAGE=" + image,
 			},
 			Stdin: requests, Stdout: stdout,
 		})

@@ -196,7 +196,7 @@ func (d *dev) start(ctx context.Context, tag, base string) (err error) {
 		return err
 	}
 	d.base = base
-	d.attach(ctx, started.Started)
+	d.attach(ctx, started)
 	return nil
 }
 
@@ -210,23 +210,23 @@ func (d *dev) create(ctx context.Context, tag, base string, labels map[string]st
 	return d.Engine.Create(ctx, machine.Spec{
 		Name: d.name(), Image: tag, Hostname: d.App + "-dev", Labels: labels,
 		Ports:  []machine.Port{{Host: d.address(), Guest: uint16(d.Port)}},
-		Mounts: []machine.Mount{{Volume: d.cache(), Target: cacheFolder}},
+		Mounts: []machine.Mount{{Volume: d.cache(), Target: cacheFolder}, {Target: folder}},
 		Files:  machine.Seed{InstanceID: "i-" + base[:fingerprintLength]}.Files(),
 	})
 }
 
 // attach starts the agent and follows the journal, until detach.
-func (d *dev) attach(ctx context.Context, since time.Time) {
+func (d *dev) attach(ctx context.Context, to machine.Info) {
 	ctx, cancel := context.WithCancel(ctx)
 	var running errgroup.Group
 	ended := make(chan struct{})
-	d.agent = d.startAgent(ctx, func(err error) {
+	d.agent = d.startAgent(ctx, to.ImageID, func(err error) {
 		close(ended)
 		if ctx.Err() == nil {
 			d.cancel(fmt.Errorf("the development machine stopped: mage dev starts it again (%w)", err))
 		}
 	})
-	running.Go(func() error { d.followJournal(ctx, since); return nil })
+	running.Go(func() error { d.followJournal(ctx, to.Started); return nil })
 	running.Go(func() error { d.reportBoot(ctx); return nil })
 	d.detach = func() {
 		cancel()

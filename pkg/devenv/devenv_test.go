@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"io"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -124,6 +125,34 @@ func TestOnDisk(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			o.WorkDir = tt.workDir
 			if diff := cmp.Diff(tt.want, o.onDisk(folder, tt.output)); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestTraced(t *testing.T) {
+	source := t.TempDir()
+	o := Options{Source: source, WorkDir: filepath.Dir(source)}
+	if got := o.traced()("\texample.com/hello/main.go:1"); got != "\texample.com/hello/main.go:1" {
+		t.Errorf("without a go.mod: %q", got)
+	}
+	if err := os.WriteFile(filepath.Join(source, "go.mod"), []byte("// The service.\nmodule example.com/hello\n\ngo 1.24\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	at := filepath.Base(source)
+	tests := []struct{ name, line, want string }{
+		{"trace", "\texample.com/hello/main.go:35 +0x1d", "\t" + at + "/main.go:35 +0x1d"},
+		{"package below", "\texample.com/hello/sub/a.go:3 +0x1d", "\t" + at + "/sub/a.go:3 +0x1d"},
+		{"function", "example.com/hello/sub.Run(...)", "example.com/hello/sub.Run(...)"},
+		{"log", `{"source":{"file":"example.com/hello/main.go","line":3}}`, `{"source":{"file":"` + at + `/main.go","line":3}}`},
+		{"another module", "\texample.com/hello/other@v1.2.3/x.go:1", "\texample.com/hello/other@v1.2.3/x.go:1"},
+		{"another path", "\tgithub.com/example.com/hello/main.go:1 example.com/hello2/main.go", "\tgithub.com/example.com/hello/main.go:1 example.com/hello2/main.go"},
+		{"standard library", "\truntime/panic.go:1", "\truntime/panic.go:1"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if diff := cmp.Diff(tt.want, o.traced()(tt.line)); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
 		})

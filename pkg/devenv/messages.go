@@ -1,6 +1,7 @@
 package devenv
 
 import (
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -42,4 +43,25 @@ func (o Options) onDisk(folder, output string) string {
 		})
 	}
 	return output
+}
+
+// moduleLine is what names a module in its go.mod.
+var moduleLine = regexp.MustCompile(`(?m)^module[ \t]+"?([^\s"]+)`)
+
+// traced returns what puts the paths of this machine's disk in place of those that a line of the journal names. The service knows its
+// files by the module's path, as it is built with -trimpath: "example.com/hello/main.go:12" in a panic's trace or a log's source.
+func (o Options) traced() func(line string) string {
+	data, _ := os.ReadFile(filepath.Join(o.Source, "go.mod"))
+	m := moduleLine.FindSubmatch(data)
+	if m == nil {
+		return func(line string) string { return line }
+	}
+	// A module below this one's path has a version in its own: "example.com/hello/other@v1.2.3/x.go".
+	file := regexp.MustCompile(`(^|[\s"'(=])` + regexp.QuoteMeta(string(m[1])) + `/([^\s:"'@]+\.go)\b`)
+	return func(line string) string {
+		return file.ReplaceAllStringFunc(line, func(at string) string {
+			m := file.FindStringSubmatch(at)
+			return m[1] + o.show(filepath.Join(o.Source, filepath.FromSlash(m[2])))
+		})
+	}
 }

@@ -128,7 +128,11 @@ func (d *dev) journalEnd(ctx context.Context, since time.Time) string {
 			break
 		}
 	}
-	return "  " + strings.Join(said, "\n  ")
+	traced := d.traced()
+	for i, line := range said {
+		said[i] = "  " + traced(line)
+	}
+	return strings.Join(said, "\n")
 }
 
 // noise tells what systemd says about every unit on a host with cgroup v1, where it keeps its units in the cgroup v2 hierarchy alone.
@@ -143,10 +147,11 @@ const journalScript = `until [[ -n $(journalctl --quiet --lines=1 2>/dev/null) ]
 // followJournal shows what the service itself says, from a time on.
 func (d *dev) followJournal(ctx context.Context, since time.Time) {
 	for ctx.Err() == nil {
+		traced := d.traced()
 		show := &command.Lines{Each: func(line string) {
 			since = time.Now()
 			if !noise(line) {
-				progress.Note(ctx, "  %s", line)
+				progress.Note(ctx, "  %s", traced(line))
 			}
 		}}
 		_ = d.Engine.Exec(ctx, d.name(), machine.Command{

@@ -17,9 +17,10 @@ import (
 
 // Logs writes the end of the service's journal, and what is added to it until ctx ends.
 func Logs(ctx context.Context, o Options, out io.Writer) error {
+	traced := o.traced()
 	show := &command.Lines{Each: func(line string) {
 		if !noise(line) {
-			_, _ = fmt.Fprintln(out, line)
+			_, _ = fmt.Fprintln(out, traced(line))
 		}
 	}}
 	err := o.Engine.Exec(ctx, o.name(), machine.Command{

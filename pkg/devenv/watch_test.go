@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/fsnotify/fsnotify"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -229,6 +230,8 @@ func TestEvents(t *testing.T) {
 	}
 	write("sub/sub/c.go")
 	expect("a file in a new folder")
+	e.notify.Errors <- fsnotify.ErrEventOverflow
+	expect("events that were lost")
 	for _, watched := range e.notify.WatchList() {
 		if filepath.Base(watched) == "objects" {
 			t.Errorf("%s is watched", watched)

@@ -20,6 +20,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/docker/docker/api/types/system"
 	"github.com/docker/docker/client"
 )
 
@@ -32,6 +33,7 @@ type Engine struct {
 	host         string
 	cgroupV2     bool
 	architecture string // Debian's word for it: amd64, arm64
+	about        string
 
 	making sync.Mutex // held while the machine image is made, so that it is made once
 }
@@ -56,6 +58,7 @@ func Connect(ctx context.Context) (*Engine, error) {
 		return nil, explainConnect(e.host, err)
 	}
 	e.cgroupV2 = info.CgroupVersion == "2"
+	e.about = about(info)
 	e.architecture, err = debianArchitecture(info.Architecture)
 	if err != nil {
 		_ = api.Close()
@@ -69,6 +72,17 @@ func (e *Engine) Close() error { return e.api.Close() }
 
 // Architecture is the architecture of the engine's machines, in Debian's word: amd64 or arm64.
 func (e *Engine) Architecture() string { return e.architecture }
+
+// About says in a line what the speed of machines depends on: the engine's processors, memory, kernel, version and storage.
+func (e *Engine) About() string { return e.about }
+
+func about(i system.Info) string {
+	major, rest, _ := strings.Cut(i.KernelVersion, ".")
+	minor, _, _ := strings.Cut(rest, ".")
+	version, _, _ := strings.Cut(i.ServerVersion, "+")
+	return fmt.Sprintf("%d processors, %.0f GB of memory, %s, Linux %s.%s, Docker %s with %s and cgroup v%s",
+		i.NCPU, float64(i.MemTotal)/(1<<30), i.OperatingSystem, major, minor, version, i.Driver, i.CgroupVersion)
+}
 
 // explainConnect says why an engine could not be reached, and what to do.
 func explainConnect(host string, err error) error {

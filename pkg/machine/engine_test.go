@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/system"
 )
 
 func TestConnectWithoutEngine(t *testing.T) {
@@ -74,6 +75,17 @@ func TestDebianArchitecture(t *testing.T) {
 	}
 	if _, err := debianArchitecture("riscv64"); err == nil {
 		t.Error("riscv64: want an error")
+	}
+}
+
+func TestAbout(t *testing.T) {
+	got := about(system.Info{
+		NCPU: 2, MemTotal: 25276510208, OperatingSystem: "Debian GNU/Linux 12 (bookworm)", KernelVersion: "6.1.0-44-cloud-amd64",
+		ServerVersion: "20.10.24+dfsg1", Driver: "overlay2", CgroupVersion: "1",
+	})
+	want := "2 processors, 24 GB of memory, Debian GNU/Linux 12 (bookworm), Linux 6.1, Docker 20.10.24 with overlay2 and cgroup v1"
+	if got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }
 

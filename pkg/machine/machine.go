@@ -37,7 +37,8 @@ type Port struct {
 	Guest uint16
 }
 
-// Mount is a volume of the engine, or a folder of this host, inside a machine. It is not part of the machine's images.
+// Mount is a volume of the engine, or a folder of this host, inside a machine. It is not part of the machine's images. With neither, it
+// is a volume of the machine's own, which goes with it: a file system of the host's, where the machine's disk may be a slow one.
 type Mount struct {
 	Volume   string // a volume's name; made when it does not exist
 	Path     string // or a folder on this host

@@ -23,6 +23,7 @@ var everything = Spec{
 	Mounts: []Mount{
 		{Volume: "cache", Target: "/var/cache/go"},
 		{Path: "/src", Target: "/srv", ReadOnly: true},
+		{Target: "/var/tmp"},
 	},
 }
 
@@ -71,6 +72,7 @@ func TestHostConfig(t *testing.T) {
 			Mounts: []mount.Mount{
 				{Type: mount.TypeVolume, Source: "cache", Target: "/var/cache/go"},
 				{Type: mount.TypeBind, Source: "/src", Target: "/srv", ReadOnly: true},
+				{Type: mount.TypeVolume, Target: "/var/tmp"},
 			},
 		}},
 	}
