@@ -87,9 +87,9 @@ func (m debian) state(t *testing.T) string {
 	return m.must(t, `find /etc /home /opt /root /usr /var -xdev -type f -not -path '/var/log/*' -not -path '/var/tmp/*' -printf '%p %m %s %T@ %C@\n' | sort`)
 }
 
-// Every stage, in the order of a bake, on one machine.
-func TestStages(t *testing.T) {
-	m := newDebian(t)
+// unpack puts the archive of each stage below /srv.
+func (m debian) unpack(t *testing.T) {
+	t.Helper()
 	var archive, tree bytes.Buffer
 	for _, stage := range []Stage{Base, App} {
 		archive.Reset()
@@ -102,6 +102,12 @@ func TestStages(t *testing.T) {
 		m.must(t, "mkdir -p /srv/"+string(stage))
 		must(t, m.engine.CopyIn(t.Context(), m.name, "/srv/"+string(stage), &tree))
 	}
+}
+
+// Every stage, in the order of a bake, on one machine.
+func TestStages(t *testing.T) {
+	m := newDebian(t)
+	m.unpack(t)
 	const base = "/srv/base/provision/provision.sh base"
 	const app = "/srv/app/provision/provision.sh app"
 	const seal = "/srv/app/provision/provision.sh seal"

@@ -54,9 +54,10 @@ func (p *project) unitTests(ctx context.Context) error {
 	return p.goTest(ctx, "service tests", p.path(p.Service.Source), "-race", "./...")
 }
 
-// integrationTests come one package at a time: they share the machine's processors, and some wait for real time to pass.
+// integrationTests come one package at a time, and two at a time where they say that they may: they share the machine's
+// processors, and some wait for real time to pass.
 func (p *project) integrationTests(ctx context.Context) error {
-	return p.goTest(ctx, "tests with real tools", p.Root, "-tags=integration", "-p=1", "-count=1", "-timeout=75m", "./...")
+	return p.goTest(ctx, "tests with real tools", p.Root, "-tags=integration", "-p=1", "-parallel=2", "-count=1", "-timeout=75m", "./...")
 }
 
 // goTest runs go test and shows the output of tests that fail, and the reason of those that are skipped.

@@ -20,7 +20,8 @@ import (
 
 // Base bakes the base AMI, or finds the one these inputs made.
 //
-// Prints its ID. Runs an instance for some minutes; needs permission to run instances and to create images.
+// Prints its ID. Runs an instance for some minutes; needs permission to run instances and to create images. After a kill
+// it goes on from what is there, and removes the rest.
 func Base(ctx context.Context) error {
 	return run(ctx, func(ctx context.Context, p *project) error {
 		a, err := p.account(ctx)
@@ -44,6 +45,7 @@ func (p *project) bakeBase(ctx context.Context, a account) (ami.Image, error) {
 	}
 	return p.baker(ctx, a, catalogue).Bake(ctx, bake.Image{
 		Kind: ami.Base, Parent: parent, Bundle: bundle, User: p.Image.User, InstanceType: p.Fleet.InstanceType,
+		Inputs: map[string]string{"CODEDEPLOY_AGENT": p.agentSource(a.Region, os.Getenv("AWS_ENDPOINT_URL"))},
 	})
 }
 
@@ -74,7 +76,7 @@ func (p *project) baker(ctx context.Context, a account, catalogue *ami.Catalogue
 	endpoint := os.Getenv("AWS_ENDPOINT_URL")
 	return &bake.Baker{
 		Catalogue: catalogue,
-		Sweeper:   ami.NewSweeper(ec2.NewFromConfig(a.Config)),
+		Workshop:  ami.NewWorkshop(ec2.NewFromConfig(a.Config)),
 		Packer:    func(ctx context.Context) (bake.Builder, error) { return p.packer(ctx) },
 		App:       p.App,
 		Commit:    p.commit(ctx),

@@ -4,13 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/magefile/mage/mg"
 
 	"github.com/ingot-build/ingot/pkg/ami"
+	"github.com/ingot-build/ingot/pkg/progress"
 	"github.com/ingot-build/ingot/pkg/terraform"
 )
 
@@ -19,10 +23,11 @@ type Infra mg.Namespace
 
 // Plan shows what infra:apply would change.
 //
-// Changes nothing.
+// Changes nothing; a state that is still on this machine moves into state { bucket } first. In GitHub Actions it is on
+// the page of the workflow's run as well.
 func (Infra) Plan(ctx context.Context) error {
 	return run(ctx, func(ctx context.Context, p *project) error {
-		stack, err := p.stack(ctx)
+		stack, _, err := p.stack(ctx)
 		if err != nil {
 			return err
 		}
@@ -30,18 +35,21 @@ func (Infra) Plan(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		for _, c := range plan.Changes {
-			fmt.Fprintln(p.out, c)
-		}
-		return p.printLine(plan.Summary(), nil)
+		return p.printPlan(ctx, plan)
 	})
 }
 
 // Apply makes the infrastructure as terraform/ says.
 //
-// Creates and changes a network, a load balancer, an Auto Scaling group and roles; never the release that runs.
+// Creates and changes a network, a load balancer, an Auto Scaling group, CodeDeploy and roles; never the release that
+// runs. Moves a state that is still on this machine into state { bucket }, and repairs the hook that holds new instances.
 func (Infra) Apply(ctx context.Context) error {
-	return run(ctx, func(ctx context.Context, p *project) error { return p.applyInfra(ctx) })
+	return run(ctx, func(ctx context.Context, p *project) error {
+		if p.forgetful() {
+			return fmt.Errorf("apply infrastructure: %s", forgetfulRemedy)
+		}
+		return p.applyInfra(ctx)
+	})
 }
 
 // Destroy removes the infrastructure, instances included.
@@ -51,30 +59,86 @@ func (Infra) Destroy(ctx context.Context,
 	yes *bool, // really remove it
 ) error {
 	return run(ctx, func(ctx context.Context, p *project) error {
-		stack, err := p.stack(ctx)
+		if p.forgetful() {
+			return fmt.Errorf("destroy infrastructure: %s", forgetfulRemedy)
+		}
+		stack, a, err := p.stack(ctx)
 		if err != nil {
 			return err
 		}
-		return p.destroyInfra(ctx, stack, yes != nil && *yes)
+		return p.destroyInfra(ctx, a, stack, yes != nil && *yes)
 	})
 }
 
 func (p *project) applyInfra(ctx context.Context) error {
-	stack, err := p.stack(ctx)
+	stack, a, err := p.stack(ctx)
 	if err != nil {
 		return err
 	}
 	plan, err := stack.Plan(ctx)
-	if err != nil || !plan.Changed {
+	if err != nil {
 		return err
 	}
-	return stack.Apply(ctx, plan)
+	if plan.Changed {
+		if err := p.checkKnown(ctx, a, plan.Creates("aws_autoscaling_group.app")); err != nil {
+			return err
+		}
+		if err := stack.Apply(ctx, plan); err != nil {
+			return err
+		}
+	}
+	if p.CodeDeploy.Enabled {
+		if _, err := p.codeDeploy(a).RepairHook(ctx); err != nil {
+			return err
+		}
+	}
+	return p.noteRoles(ctx, a, stack)
 }
 
-func (p *project) destroyInfra(ctx context.Context, stack *terraform.Stack, yes bool) error {
-	plan, err := stack.PlanDestroy(ctx)
-	if err != nil || !plan.Changed {
+// noteRoles says which variables the repository on GitHub needs.
+func (p *project) noteRoles(ctx context.Context, a account, stack *terraform.Stack) error {
+	if p.GitHub.Repository == "" {
+		return nil
+	}
+	outputs, err := stack.Outputs(ctx)
+	if err != nil {
 		return err
+	}
+	values := map[string]any{"AWS_ACCOUNT_ID": a.id, "AWS_REGION": a.Region}
+	roles, _ := outputs["github_role_arns"].(map[string]any)
+	for name, arn := range roles {
+		values["INGOT_"+strings.ToUpper(name)+"_ROLE"] = arn
+	}
+	progress.Note(ctx, "the variables of %s that its workflows use:", p.GitHub.Repository)
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		progress.Note(ctx, "  gh variable set %s --repo %s --body %v", name, p.GitHub.Repository, values[name])
+	}
+	return nil
+}
+
+// printPlan prints a plan, and says what it is worth.
+func (p *project) printPlan(ctx context.Context, plan *terraform.Plan) error {
+	markdown := plan.Markdown()
+	if p.forgetful() {
+		progress.Note(ctx, "a plan that begins from nothing: %s", forgetfulRemedy)
+		markdown += "\n> This plan begins from nothing: " + forgetfulRemedy + ".\n"
+	}
+	if err := summarize(markdown); err != nil {
+		return err
+	}
+	for _, c := range plan.Changes {
+		fmt.Fprintln(p.out, c)
+	}
+	return p.printLine(plan.Summary(), nil)
+}
+
+func (p *project) destroyInfra(ctx context.Context, a account, stack *terraform.Stack, yes bool) error {
+	plan, err := stack.PlanDestroy(ctx)
+	if err != nil {
+		return err
+	}
+	if !plan.Changed {
+		return p.checkKnown(ctx, a, true)
 	}
 	if yes {
 		return stack.Apply(ctx, plan)
@@ -85,34 +149,38 @@ func (p *project) destroyInfra(ctx context.Context, stack *terraform.Stack, yes 
 	return fmt.Errorf("%s: nothing was removed; to remove it: mage infra:destroy -yes", plan.Summary())
 }
 
-// stack is the Terraform stack, ready to plan.
-func (p *project) stack(ctx context.Context) (*terraform.Stack, error) {
+// stack is the Terraform stack, ready to plan, and the account that it is for.
+func (p *project) stack(ctx context.Context) (*terraform.Stack, account, error) {
 	a, err := p.account(ctx)
 	if err != nil {
-		return nil, err
+		return nil, a, err
+	}
+	shared, err := p.sharedState(ctx, a)
+	if err != nil {
+		return nil, a, err
 	}
 	cache, err := toolCache()
 	if err != nil {
-		return nil, err
+		return nil, a, err
 	}
 	path, err := terraform.Find(ctx, cache)
 	if err != nil {
-		return nil, err
+		return nil, a, err
 	}
 	plugins, err := terraform.PluginDir(ctx, p.Terraform.PluginDir, cache)
 	if err != nil {
-		return nil, err
+		return nil, a, err
 	}
 	vars, err := p.stackVars(ctx, a)
 	if err != nil {
-		return nil, err
+		return nil, a, err
 	}
 	stack := &terraform.Stack{
 		Command: path, Dir: p.path("terraform"), DataDir: filepath.Join(a.dir, "terraform"),
-		StatePath: filepath.Join(a.dir, "terraform.tfstate"), Vars: vars, PluginDir: plugins, CacheDir: cache,
+		StatePath: filepath.Join(a.dir, "terraform.tfstate"), S3: shared, Vars: vars, PluginDir: plugins, CacheDir: cache,
 		Env: []string{"AWS_REGION=" + a.Region},
 	}
-	return stack, stack.Init(ctx)
+	return stack, a, stack.Init(ctx)
 }
 
 func (p *project) stackVars(ctx context.Context, a account) (map[string]any, error) {
@@ -121,17 +189,23 @@ func (p *project) stackVars(ctx context.Context, a account) (map[string]any, err
 		return nil, err
 	}
 	return map[string]any{
-		"app":             p.App,
-		"port":            p.Service.Port,
-		"health_path":     p.Service.Health,
-		"image_id":        image.ID,
-		"released":        released,
-		"architecture":    p.Image.Architecture,
-		"instance_type":   p.Fleet.InstanceType,
-		"min_size":        p.Fleet.Min,
-		"max_size":        p.Fleet.Max,
-		"warmup":          int(p.Rollout.WarmupDuration() / time.Second),
-		"certificate_arn": p.Fleet.CertificateARN,
+		"app":                  p.App,
+		"port":                 p.Service.Port,
+		"health_path":          p.Service.Health,
+		"image_id":             image.ID,
+		"released":             released,
+		"architecture":         p.Image.Architecture,
+		"instance_type":        p.Fleet.InstanceType,
+		"min_size":             p.Fleet.Min,
+		"max_size":             p.Fleet.Max,
+		"warmup":               int(p.Rollout.WarmupDuration() / time.Second),
+		"certificate_arn":      p.Fleet.CertificateARN,
+		"alarms":               p.Rollout.Alarms,
+		"codedeploy":           p.CodeDeploy.Enabled,
+		"github_repository":    p.GitHub.Repository,
+		"github_owner_id":      p.GitHub.OwnerID,
+		"github_repository_id": p.GitHub.RepositoryID,
+		"state_bucket":         p.State.Bucket,
 	}, nil
 }
 

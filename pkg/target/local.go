@@ -1,6 +1,7 @@
 package target
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -88,6 +89,17 @@ func (Local) Serve(ctx context.Context) error {
 	})
 }
 
+// Fault has the cloud on this machine fail on request.
+//
+// SPEC is one argument of words such as 'throttle=20% errors=5% service=ec2', 'image-delay=20s', 'boot-fail=50%',
+// 'kill=i-0123', or off. It stays until the next one; local:status shows it.
+func (Local) Fault(ctx context.Context, spec string) error {
+	return run(ctx, func(ctx context.Context, p *project) error {
+		now, err := localcloud.SetFaults(ctx, p.localDir(), spec)
+		return p.printLine(cmp.Or(now, "off"), err)
+	})
+}
+
 func (p *project) localDir() string { return p.path(folder, "local") }
 
 func (p *project) localOptions() localcloud.Options {
@@ -148,6 +160,9 @@ func (p *project) printLocal(s localcloud.CloudStatus) error {
 		return p.printLine("the local cloud does not run; mage local starts it", nil)
 	}
 	fmt.Fprintf(p.out, "%s, region %s, account %s\n", s.Endpoint, s.Region, s.AccountID)
+	if s.Faults != "" {
+		fmt.Fprintf(p.out, "fails on request: %s\n", s.Faults)
+	}
 	for _, url := range s.URLs {
 		fmt.Fprintln(p.out, url)
 	}

@@ -216,6 +216,8 @@ func TestIntegrationPipeline(t *testing.T) {
 		return
 	}
 
+	t.Run("the development machine is like an instance", c.parity)
+
 	t.Run("again bakes nothing", func(t *testing.T) {
 		bakes := c.bakes(t)
 		c.must(t, "rehearse")
@@ -446,7 +448,7 @@ func (c *clone) nothingHalfMade(t *testing.T) {
 	for what, got := range map[string]string{
 		"machines":        c.aws(t, "Reservations[].Instances[?starts_with(Tags[?Key=='Name']|[0].Value, 'bake')][].InstanceId", "ec2", "describe-instances", "--filters", "Name=instance-state-name,Values=pending,running,stopping,stopped"),
 		"key pairs":       c.aws(t, "KeyPairs[].KeyName", "ec2", "describe-key-pairs"),
-		"security groups": c.aws(t, "SecurityGroups[?starts_with(GroupName, 'packer')].GroupName", "ec2", "describe-security-groups"),
+		"security groups": c.aws(t, "SecurityGroups[?starts_with(GroupName, 'bake')].GroupName", "ec2", "describe-security-groups"),
 		"images":          c.aws(t, "Images[?State!='available'].ImageId", "ec2", "describe-images", "--owners", "self"),
 	} {
 		if left := list(t, got); len(left) > 0 {
@@ -481,6 +483,8 @@ func TestIntegrationBadInput(t *testing.T) {
 		"unknown key":    {settings: "app = \"hello\"\nfleet {\n  size = 3\n}\n", args: []string{"status"}, want: "ingot.hcl:3:3: Unsupported argument"},
 		"out of range":   {settings: "app = \"hello\"\nfleet {\n  min = 0\n}\n", args: []string{"prod"}, want: "ingot.hcl:3:9: fleet.min is 0: allowed is 1 to 1000"},
 		"no Docker":      {env: []string{"DOCKER_HOST=unix:///nonexistent/docker.sock"}, args: []string{"local", "base"}, want: "Docker"},
+		"dev, no Docker": {env: []string{"DOCKER_HOST=unix:///nonexistent/docker.sock"}, args: []string{"dev"}, want: "no Docker engine answers at unix:///nonexistent/docker.sock: DOCKER_HOST is set"},
+		"no machine":     {args: []string{"dev:shell"}, want: "start it with mage dev"},
 		"no credentials": {env: []string{"AWS_ACCESS_KEY_ID=", "AWS_SECRET_ACCESS_KEY=", "AWS_EC2_METADATA_DISABLED=true", "HOME=/nonexistent", "AWS_PROFILE="}, args: []string{"status"}, want: "no AWS credentials"},
 		"no Packer":      {env: []string{"PATH=" + emptyPath(t, "git", "docker"), "XDG_CACHE_HOME=" + t.TempDir()}, args: []string{"local", "base"}, want: "mage setup"},
 		"no Terraform":   {env: []string{"PATH=" + emptyPath(t, "git", "docker"), "XDG_CACHE_HOME=" + t.TempDir()}, args: []string{"local", "infra:plan"}, want: "terraform"},

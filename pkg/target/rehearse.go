@@ -37,6 +37,11 @@ func (p *project) rehearse(ctx context.Context, begin time.Time) error {
 	if err != nil {
 		return err
 	}
+	if p.State.Bucket != "" {
+		if err := p.bootstrap(ctx, a); err != nil {
+			return err
+		}
+	}
 	// The base AMI needs none of the infrastructure, which is mostly waiting.
 	both, bothCtx := errgroup.WithContext(ctx)
 	both.Go(func() error { return p.applyInfra(bothCtx) })

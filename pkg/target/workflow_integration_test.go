@@ -118,6 +118,7 @@ func (g *github) run(t *testing.T, name string, steps []step, skip ...string) jo
 // TestIntegrationWorkflows runs every job of ci.yml and deploy.yml, read from the files, on a local cloud: the one that
 // the job "rehearse" makes is the account of the others.
 func TestIntegrationWorkflows(t *testing.T) {
+	t.Parallel()
 	c := newClone(t)
 	settings, err := os.OpenFile(filepath.Join(c.dir, "ingot.hcl"), os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
