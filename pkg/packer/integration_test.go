@@ -210,7 +210,7 @@ func TestPacker(t *testing.T) {
 			t.Error(diff)
 		}
 		want := []string{
-			"checking the AMI name", "creating a key pair", "launching an instance",
+			"creating a key pair", "launching an instance",
 			"waiting for the instance", "waiting for SSH", "connected", "uploading", "provisioning", "stopping the instance",
 			"creating the AMI", "waiting for the AMI", "tagging", "cleaning up",
 		}
