@@ -22,6 +22,11 @@ const (
 	// maxBuckets is more than a drawing can show apart on most screens. When there would be more, two become one.
 	maxBuckets = 240
 
+	// fewRequests are too few for shares: of two requests, the shares of two releases jump between none, half and all. Buckets
+	// become wider until they hold more, as long as at least minBuckets are left.
+	fewRequests = 8
+	minBuckets  = 16
+
 	// maxKinds bounds the releases and the failures that are told apart; a rollout has two of the one and few of the other.
 	maxKinds = 12
 
@@ -155,6 +160,19 @@ func (r *Recorder) slot(at time.Time) *slot {
 	return r.slots[i]
 }
 
+// widen makes buckets wide enough for shares.
+func (r *Recorder) widen() {
+	requests := 0
+	for _, s := range r.slots {
+		if s != nil {
+			requests += s.requests
+		}
+	}
+	for len(r.slots) >= 2*minBuckets && requests < fewRequests*len(r.slots) {
+		r.halve()
+	}
+}
+
 // halve makes one bucket out of every two.
 func (r *Recorder) halve() {
 	r.width *= 2
@@ -223,6 +241,7 @@ func (r *Recorder) Finish(o Outcome) Report {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	end := r.since(time.Now())
+	r.widen()
 	report := Report{
 		App: o.App, Release: r.release, Previous: r.previous, Image: o.Image, Commit: o.Commit, By: o.By, URL: o.URL,
 		Begin: r.begin.UTC(), Seconds: end, Changes: o.Changes, Width: seconds(r.width),

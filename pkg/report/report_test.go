@@ -294,3 +294,18 @@ func TestLarge(t *testing.T) {
 		t.Errorf("%d buckets, %d requests, %d instances", len(r.Buckets), r.Totals.Requests, len(r.Instances))
 	}
 }
+
+// At a few requests a second a bucket takes in so many that shares mean something.
+func TestFewRequests(t *testing.T) {
+	s := good()
+	s.rate = 4
+	r := play(t, s)
+	for _, b := range r.Buckets[:len(r.Buckets)-1] {
+		if b.Requests < fewRequests {
+			t.Fatalf("a bucket of %.1f s holds %d requests", r.Width, b.Requests)
+		}
+	}
+	if len(r.Buckets) < minBuckets || r.Totals.Requests != 376 {
+		t.Errorf("%d buckets, %d requests", len(r.Buckets), r.Totals.Requests)
+	}
+}
