@@ -94,11 +94,11 @@ func (p *project) benchRollout(ctx context.Context) (text string, err error) {
 
 // read fills in what others took: Packer says our report, the refresh EC2 Auto Scaling, the deployment CodeDeploy.
 func (s *split) read(ctx context.Context, p *project, dir string, target func(context.Context, ...string) (string, error)) error {
-	reports, err := filepath.Glob(filepath.Join(dir, folder, "reports", "*.json"))
-	if err != nil || len(reports) == 0 {
+	files, err := filepath.Glob(filepath.Join(dir, reports, "*", "*.json"))
+	if err != nil || len(files) == 0 {
 		return fmt.Errorf("no report in %s: %w", dir, err)
 	}
-	data, err := os.ReadFile(reports[len(reports)-1]) // names sort by time
+	data, err := os.ReadFile(files[len(files)-1]) // names sort by time
 	if err != nil {
 		return err
 	}

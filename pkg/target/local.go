@@ -140,10 +140,14 @@ func (p *project) purgeLocal(ctx context.Context) (err error) {
 	if err != nil || status.AccountID == "" {
 		return nil // there was none, or none that could say its account any more
 	}
-	if err := os.RemoveAll(p.path(folder, status.AccountID)); err != nil {
-		return err
+	for _, of := range []string{folder, reports} {
+		if err := os.RemoveAll(p.path(of, status.AccountID)); err != nil {
+			return err
+		}
 	}
-	_ = os.Remove(p.path(folder)) // stays where another account has something in it
+	// These stay where another account has something in them.
+	_ = os.Remove(p.path(reports))
+	_ = os.Remove(p.path(folder))
 	return nil
 }
 

@@ -31,6 +31,9 @@ const (
 	// second, and nothing to a service that needs a fleet.
 	reportRate = 5
 
+	// reports is the folder of the reports, with a folder for each account.
+	reports = folder + "/reports"
+
 	// maxChanges bounds the commits that a report lists.
 	maxChanges = 50
 )
@@ -150,7 +153,7 @@ func (c *change) probe(ctx context.Context, recorder *report.Recorder) (stop fun
 	}
 }
 
-// report writes what was seen to .ingot/reports, and to the page of the workflow's run.
+// report writes what was seen to the account's folder in .ingot/reports, and to the page of the workflow's run.
 func (c *change) report(ctx context.Context, recorder *report.Recorder, release rollout.Release, result rollout.Result, cause error) error {
 	release = cmp.Or(result.Release, release)
 	var phases []progress.Phase
@@ -163,7 +166,7 @@ func (c *change) report(ctx context.Context, recorder *report.Recorder, release 
 		Err: cause, Interrupted: cause != nil && ctx.Err() != nil,
 	})
 	ended.Release = release.Name
-	_, page, err := ended.Write(c.path(folder, "reports"))
+	_, page, err := ended.Write(c.path(reports, c.account.id))
 	if err != nil {
 		return err
 	}
