@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
 
@@ -68,6 +67,16 @@ func (p *project) benchRollout(ctx context.Context) (text string, err error) {
 	if _, err := target(ctx, "rehearse"); err != nil {
 		return "", err
 	}
+	at := p.localOptions()
+	at.StateDir, at.Command = filepath.Join(dir, folder, "local"), []string{self, "local:serve"}
+	cloud, err := localcloud.Start(ctx, at) // it runs: this finds out how to connect
+	if err != nil {
+		return "", err
+	}
+	groups := autoscaling.New(autoscaling.Options{
+		Region: cloud.Region, BaseEndpoint: &cloud.Endpoint,
+		Credentials: credentials.NewStaticCredentialsProvider(cloud.AccessKeyID, cloud.SecretAccessKey, ""),
+	})
 	var rounds []split
 	for n := range rolloutRounds {
 		stage.Update("release %d of %d", n+1, rolloutRounds)
@@ -80,7 +89,7 @@ func (p *project) benchRollout(ctx context.Context) (text string, err error) {
 			return "", err
 		}
 		s := split{total: time.Since(begin)}
-		if err := s.read(ctx, p, dir, target); err != nil {
+		if err := s.read(ctx, dir, p.App, groups, target); err != nil {
 			return "", err
 		}
 		rounds = append(rounds, s)
@@ -93,7 +102,7 @@ func (p *project) benchRollout(ctx context.Context) (text string, err error) {
 }
 
 // read fills in what others took: Packer says our report, the refresh EC2 Auto Scaling, the deployment CodeDeploy.
-func (s *split) read(ctx context.Context, p *project, dir string, target func(context.Context, ...string) (string, error)) error {
+func (s *split) read(ctx context.Context, dir, app string, groups *autoscaling.Client, target func(context.Context, ...string) (string, error)) error {
 	files, err := filepath.Glob(filepath.Join(dir, reports, "*", "*.json"))
 	if err != nil || len(files) == 0 {
 		return fmt.Errorf("no report in %s: %w", dir, err)
@@ -111,22 +120,7 @@ func (s *split) read(ctx context.Context, p *project, dir string, target func(co
 			s.packer += time.Duration(phase.Seconds * float64(time.Second))
 		}
 	}
-	at := p.localOptions()
-	at.StateDir = filepath.Join(dir, folder, "local")
-	status, err := localcloud.Status(ctx, at.StateDir)
-	if err != nil {
-		return err
-	}
-	connection, err := localcloud.Start(ctx, at) // it runs: this looks up how to connect
-	if err != nil {
-		return err
-	}
-	cfg, err := awsconfig.LoadDefaultConfig(ctx, awsconfig.WithRegion(status.Region), awsconfig.WithBaseEndpoint(connection.Endpoint),
-		awsconfig.WithCredentialsProvider(credentials.NewStaticCredentialsProvider(connection.AccessKeyID, connection.SecretAccessKey, "")))
-	if err != nil {
-		return err
-	}
-	refreshes, err := autoscaling.NewFromConfig(cfg).DescribeInstanceRefreshes(ctx, &autoscaling.DescribeInstanceRefreshesInput{AutoScalingGroupName: &p.App})
+	refreshes, err := groups.DescribeInstanceRefreshes(ctx, &autoscaling.DescribeInstanceRefreshesInput{AutoScalingGroupName: &app})
 	if err != nil {
 		return err
 	}
