@@ -49,7 +49,7 @@ type site struct {
 type way struct {
 	name, what string
 	start      func(*site, context.Context) (server, error) // begins to serve and to follow changes, until ctx ends
-	alone      bool                                         // its saves come after those of the others: they push out of memory what the next one needs
+	alone      bool                                         // its saves come after those of the others: they slow down the ones that follow
 }
 
 // server serves a site.
@@ -480,7 +480,7 @@ func devSection(on string, saves, starts []row) string {
 	fmt.Fprintf(&text, `Made by `+"`go tool mage bench -only=dev`"+` on %s.
 
 The time from a save of the example service's source to the first answer with the new content. Medians of %d saves, taken in turn; those
-of (c), which push out of memory what a build reads, come after the others.
+of (c), which slow down the ones that follow, come after the others.
 Goal: (a) takes at most 1.5 × (b), an eighth of (c), and 1.3 × (d).
 
 `, on, benchRounds)
