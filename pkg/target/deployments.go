@@ -30,10 +30,7 @@ func Deployments(ctx context.Context,
 		if err != nil {
 			return err
 		}
-		if json != nil && *json {
-			return p.printJSON(deployments)
-		}
-		return p.printDeployments(deployments)
+		return show(p, json, deployments, p.printDeployments)
 	})
 }
 

@@ -40,7 +40,7 @@ func (Dev) Down(ctx context.Context,
 	purge *bool, // remove the image and the caches too
 ) error {
 	return run(ctx, func(ctx context.Context, p *project) error {
-		return p.withDev(ctx, func(o devenv.Options) error { return devenv.Down(ctx, o, purge != nil && *purge) })
+		return p.withDev(ctx, func(o devenv.Options) error { return devenv.Down(ctx, o, value(purge)) })
 	})
 }
 

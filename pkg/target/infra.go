@@ -66,7 +66,7 @@ func (Infra) Destroy(ctx context.Context,
 		if err != nil {
 			return err
 		}
-		return p.destroyInfra(ctx, a, stack, yes != nil && *yes)
+		return p.destroyInfra(ctx, a, stack, value(yes))
 	})
 }
 

@@ -57,10 +57,7 @@ func (Local) Status(ctx context.Context,
 		if err != nil {
 			return err
 		}
-		if json != nil && *json {
-			return p.printJSON(status)
-		}
-		return p.printLocal(status)
+		return show(p, json, status, p.printLocal)
 	})
 }
 
@@ -71,7 +68,7 @@ func (Local) Down(ctx context.Context,
 	purge *bool, // remove everything, state included
 ) error {
 	return run(ctx, func(ctx context.Context, p *project) error {
-		if purge != nil && *purge {
+		if value(purge) {
 			return p.purgeLocal(ctx)
 		}
 		return p.stopLocal(ctx)

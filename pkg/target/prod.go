@@ -74,11 +74,7 @@ func Status(ctx context.Context,
 		if err != nil {
 			return err
 		}
-		show := p.printStatus
-		if value(json) {
-			show = func(s rollout.Status) error { return p.printJSON(s) }
-		}
-		return cmp.Or(show(s), agreement(s))
+		return cmp.Or(show(p, json, s, p.printStatus), agreement(s))
 	})
 }
 
@@ -109,19 +105,8 @@ func Releases(ctx context.Context,
 		if err != nil {
 			return err
 		}
-		if value(json) {
-			return p.printJSON(releases)
-		}
-		return p.printReleases(releases)
+		return show(p, json, releases, p.printReleases)
 	})
-}
-
-// value is what an optional flag says.
-func value[T any](flag *T) T {
-	if flag == nil {
-		return *new(T)
-	}
-	return *flag
 }
 
 // disagreement is the exit code of "status" where something is not as the current release says.

@@ -71,6 +71,22 @@ func run(ctx context.Context, f func(context.Context, *project) error) error {
 	return explain(err)
 }
 
+// value is what an optional flag says.
+func value[T any](flag *T) T {
+	if flag == nil {
+		return *new(T)
+	}
+	return *flag
+}
+
+// show prints a result as JSON where that is asked for, and otherwise for people.
+func show[T any](p *project, json *bool, result T, print func(T) error) error {
+	if value(json) {
+		return p.printJSON(result)
+	}
+	return print(result)
+}
+
 // explain puts the remedy to errors of the AWS SDK that a user can mend.
 func explain(err error) error {
 	if e, ok := errors.AsType[smithy.APIError](err); ok {

@@ -25,7 +25,7 @@ func Sweep(ctx context.Context,
 		if older != nil {
 			age = *older
 		}
-		return p.sweep(ctx, age, yes != nil && *yes)
+		return p.sweep(ctx, age, value(yes))
 	})
 }
 
