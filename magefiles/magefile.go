@@ -6,8 +6,8 @@ package main
 
 import (
 	//mage:import
-	"github.com/ingot-build/ingot/pkg/target"
+	"github.com/ingot-build/ingot/pkg/targets"
 )
 
 // Aliases maps the bare word to the namespace's first target.
-var Aliases = map[string]any{"dev": target.Dev.Up, "local": target.Local.Up}
+var Aliases = map[string]any{"dev": targets.Dev.Up, "local": targets.Local.Up}

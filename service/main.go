@@ -1,7 +1,8 @@
 // Service is the example that Ingot bakes and rolls out: a small HTTP server that says which release it is.
 //
 // Replace it with your own. What Ingot asks of a service is little: listen on PORT, answer 200 on the health path once it can
-// serve, and finish the requests in flight on SIGTERM. Saying the release in X-Release lets a rollout see it at the load balancer.
+// serve, and finish the requests in flight on SIGTERM. Saying the release in X-Release there lets a rollout see it at the load
+// balancer.
 package main
 
 import (

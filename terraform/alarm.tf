@@ -7,8 +7,14 @@ resource "aws_cloudwatch_metric_alarm" "errors" {
   alarm_description   = "More than 5 % of the requests to ${var.app} fail"
   comparison_operator = "GreaterThanThreshold"
   threshold           = 5
-  evaluation_periods  = 2
   treat_missing_data  = "notBreaching"
+
+  # Two bad minutes of the last five. Load balancers report a minute late, and FILL sets what is not there yet to 0: so the
+  # newest minute may look like one without requests until its numbers come. Where every one of the last minutes had to be
+  # bad, that one would keep the alarm in OK, or make it flap. CloudWatch's guide names M of N as the way around it.
+  # https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/using-metric-math.html, on FILL
+  evaluation_periods  = 5
+  datapoints_to_alarm = 2
 
   metric_query {
     id          = "share"

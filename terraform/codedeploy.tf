@@ -3,6 +3,11 @@
 # instance waits in Pending:Wait, outside the load balancer, until the last successful revision's hooks have passed on it,
 # and is terminated where they do not. The hook is CodeDeploy's and not the group's, so no plan sees it.
 #
+# No alarm belongs here. CodeDeploy stops every deployment of a group while one of the group's alarms is in ALARM, and those
+# that launch an instance are deployments too: the alarm that ends a bad release would then end each instance of the old
+# release as well, on the way back, at scaling out, and in the place of one that died. Alarms guard the instance refresh.
+# https://docs.aws.amazon.com/codedeploy/latest/userguide/monitoring-create-alarms.html
+#
 # Nothing is ever copied: COPY_AUTO_SCALING_GROUP would make a group that Terraform does not know.
 
 locals {
@@ -22,7 +27,6 @@ resource "aws_codedeploy_deployment_group" "app" {
   app_name              = aws_codedeploy_app.app[0].name
   deployment_group_name = var.app
   service_role_arn      = aws_iam_role.codedeploy[0].arn
-  autoscaling_groups    = [aws_autoscaling_group.app.name]
 
   # A deployment over the fleet changes nothing on an instance and interrupts nothing that it serves, so none leaves the
   # load balancer for it. Traffic control would take out as many instances at once as the configuration below allows, which
@@ -42,23 +46,25 @@ resource "aws_codedeploy_deployment_group" "app" {
 
   auto_rollback_configuration {
     enabled = true
-    events  = concat(["DEPLOYMENT_FAILURE"], length(var.alarms) > 0 ? ["DEPLOYMENT_STOP_ON_ALARM"] : [])
+    events  = ["DEPLOYMENT_FAILURE"]
   }
 
-  dynamic "alarm_configuration" {
-    for_each = length(var.alarms) > 0 ? [var.alarms] : []
+  # The group goes last: as long as it has the hook, somebody has to answer it.
+  depends_on = [aws_autoscaling_group.app, aws_iam_role_policy.codedeploy]
 
-    content {
-      enabled = true
-      alarms  = alarm_configuration.value
-    }
+  # The Auto Scaling group is attached by the release tool, once a deployment has succeeded. Before that there is nothing to
+  # check a new instance with, and what CodeDeploy does with one that waits then is not documented; its troubleshooting
+  # guide has the group detached until a first deployment has succeeded.
+  # https://docs.aws.amazon.com/codedeploy/latest/userguide/troubleshooting-auto-scaling.html
+  lifecycle {
+    ignore_changes = [autoscaling_groups]
   }
-
-  depends_on = [aws_iam_role_policy.codedeploy]
 }
 
 # What CodeDeploy itself may do here: keep its hook on this one group, and look. AWS's own policy, AWSCodeDeployRole, could
 # make and delete any Auto Scaling group and take any instance out of any load balancer.
+#
+# The commercial partition's names: in China the service has another one in each region.
 
 data "aws_iam_policy_document" "assume_codedeploy" {
   statement {
@@ -82,12 +88,12 @@ data "aws_iam_policy_document" "codedeploy" {
   # Describing knows no resources.
   statement {
     sid = "Look"
-    actions = concat([
+    actions = [
       "autoscaling:DescribeAutoScalingGroups",
       "autoscaling:DescribeLifecycleHooks",
       "ec2:DescribeInstances",
       "ec2:DescribeInstanceStatus",
-    ], length(var.alarms) > 0 ? ["cloudwatch:DescribeAlarms"] : [])
+    ]
     resources = ["*"]
   }
 
@@ -100,6 +106,52 @@ data "aws_iam_policy_document" "codedeploy" {
       "autoscaling:RecordLifecycleActionHeartbeat",
     ]
     resources = [local.arn.group]
+  }
+
+  # CodeDeploy launches nothing here. But AWS asks for the next three of the role of every group whose Auto Scaling group
+  # has a launch template, and does not say that only blue/green deployments need them: so it has them for this template
+  # and this instance role.
+  # https://docs.aws.amazon.com/codedeploy/latest/userguide/getting-started-create-service-role.html
+  statement {
+    sid       = "LaunchFromTemplate"
+    actions   = ["ec2:RunInstances"]
+    resources = ["${local.arn.ec2}:*/*", "${local.arn.images}:image/*", "${local.arn.images}:snapshot/*"]
+
+    condition {
+      test     = "ArnEquals"
+      variable = "ec2:LaunchTemplate"
+      values   = [aws_launch_template.app.arn]
+    }
+  }
+
+  statement {
+    sid       = "TagLaunched"
+    actions   = ["ec2:CreateTags"]
+    resources = ["${local.arn.ec2}:instance/*", "${local.arn.ec2}:volume/*"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "ec2:CreateAction"
+      values   = ["RunInstances"]
+    }
+
+    condition {
+      test     = local.to_own.test
+      variable = local.to_own.variable
+      values   = local.to_own.values
+    }
+  }
+
+  statement {
+    sid       = "PassInstanceRole"
+    actions   = ["iam:PassRole"]
+    resources = [aws_iam_role.instance.arn]
+
+    condition {
+      test     = "StringEquals"
+      variable = "iam:PassedToService"
+      values   = ["ec2.${data.aws_partition.current.dns_suffix}"]
+    }
   }
 }
 

@@ -20,8 +20,8 @@ resource "aws_launch_template" "app" {
   }
 
   block_device_mappings {
-    # The root device of Debian's images, and so of every image baked from them.
-    device_name = "/dev/xvda"
+    # Any other name than that of the image's root device would make a second volume, without a size.
+    device_name = var.root_device
 
     ebs {
       volume_type           = "gp3"
@@ -37,9 +37,10 @@ resource "aws_launch_template" "app" {
   }
 
   lifecycle {
-    # The provider reads the template's latest version, and that is a release's: its image and its description are the
-    # release tool's. The default version is the release tool's too, but as long as it is not set here nothing compares it.
-    ignore_changes = [image_id, description]
+    # The provider reads the template's latest version, and that is a release's: its image, the name of that image's root
+    # device and its description are the release tool's. The default version is the release tool's too, but as long as it
+    # is not set here nothing compares it.
+    ignore_changes = [image_id, description, block_device_mappings[0].device_name]
 
     precondition {
       # Types with a "g" among the letters after the generation have AWS's own arm64 processors, and so has the a1 family.

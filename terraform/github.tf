@@ -24,6 +24,9 @@ locals {
   ])
   branch = "ref:refs/heads/${var.github_branch}"
 
+  # Not taken from the roles, whose policies they stand in.
+  github_role_names = !local.github ? {} : { for role in ["plan", "bake", "deploy"] : role => "${var.app}-${role}-${local.region}" }
+
   github_roles = !local.github ? {} : {
     plan = {
       subjects = ["pull_request", local.branch]
@@ -43,8 +46,15 @@ locals {
     }
   }
 
-  # What belongs to this application, by its tag.
-  own = { test = "StringEquals", variable = "aws:ResourceTag/ingot:app", values = [var.app] }
+  # What belongs to this application, by its tag; and what is tagged so at its creation.
+  own    = { test = "StringEquals", variable = "aws:ResourceTag/ingot:app", values = [var.app] }
+  to_own = { test = "StringEquals", variable = "aws:RequestTag/ingot:app", values = [var.app] }
+
+  # What a run may write on what it makes. It holds for a request without tags as well, so it never stands alone.
+  our_tags = { test = "ForAllValues:StringLike", variable = "aws:TagKeys", values = ["Name", "ingot:*"] }
+
+  # The temporary keys of Packer's runs, by their names: whose one is cannot be told from a key that is not there yet.
+  run_keys = [for stage in ["app", "base"] : "${local.arn.ec2}:key-pair/ingot-${var.app}-${stage}-*"]
 }
 
 # AWS knows GitHub's certificates: no thumbprints.
@@ -84,7 +94,7 @@ data "aws_iam_policy_document" "assume_github" {
 resource "aws_iam_role" "github" {
   for_each = local.github_roles
 
-  name                 = "${var.app}-${each.key}-${local.region}"
+  name                 = local.github_role_names[each.key]
   description          = "GitHub Actions of ${var.github_repository}: ${each.key}"
   assume_role_policy   = data.aws_iam_policy_document.assume_github[each.key].json
   max_session_duration = each.value.hours * 3600
@@ -110,6 +120,7 @@ data "aws_iam_policy_document" "plan" {
       "cloudwatch:DescribeAlarms",
       "ec2:DescribeAvailabilityZones",
       "ec2:DescribeImages",
+      "ec2:DescribeInstanceTypeOfferings",
       "ec2:DescribeInternetGateways",
       "ec2:DescribeLaunchTemplateVersions",
       "ec2:DescribeLaunchTemplates",
@@ -143,11 +154,12 @@ data "aws_iam_policy_document" "plan" {
       "iam:ListAttachedRolePolicies",
       "iam:ListRolePolicies",
     ]
-    resources = [
-      "${local.arn.iam}:instance-profile/${var.app}-*",
-      "${local.arn.iam}:oidc-provider/${local.issuer}",
-      "${local.arn.iam}:role/${var.app}-*",
-    ]
+    # Each by its name: APP-* would also be whatever belongs to an application APP-other.
+    resources = concat(
+      ["${local.arn.iam}:oidc-provider/${local.issuer}", aws_iam_instance_profile.instance.arn, aws_iam_role.instance.arn],
+      aws_iam_role.codedeploy[*].arn,
+      [for role in local.github_role_names : "${local.arn.iam}:role/${role}"],
+    )
   }
 
   statement {
@@ -160,7 +172,7 @@ data "aws_iam_policy_document" "plan" {
   statement {
     sid       = "LookAtAlarms"
     actions   = ["cloudwatch:ListTagsForResource"]
-    resources = ["${local.arn.cloudwatch}:alarm:${var.app}-*"]
+    resources = ["${local.arn.cloudwatch}:alarm:${var.app}-errors"]
   }
 
   dynamic "statement" {
@@ -175,7 +187,7 @@ data "aws_iam_policy_document" "plan" {
 
   # How the bucket is set up, but not what is in it.
   dynamic "statement" {
-    for_each = var.codedeploy ? [1] : []
+    for_each = aws_s3_bucket.revisions[*].arn
 
     content {
       sid = "LookAtRevisionsBucket"
@@ -196,7 +208,7 @@ data "aws_iam_policy_document" "plan" {
         "s3:GetReplicationConfiguration",
         "s3:ListBucket",
       ]
-      resources = ["${local.arn.s3}${var.app}-revisions-*"]
+      resources = [statement.value]
     }
   }
 
@@ -236,11 +248,15 @@ data "aws_iam_policy_document" "bake" {
     sid = "Look"
     actions = [
       "ec2:DescribeImages",
+      "ec2:DescribeInstanceTypeOfferings",
       "ec2:DescribeInstances",
       "ec2:DescribeKeyPairs",
+      "ec2:DescribeRouteTables",
       "ec2:DescribeSecurityGroups",
       "ec2:DescribeSnapshots",
+      "ec2:DescribeSubnets",
       "ec2:DescribeVolumes",
+      "ec2:DescribeVpcs",
     ]
     resources = ["*"]
   }
@@ -253,23 +269,33 @@ data "aws_iam_policy_document" "bake" {
     resources = ["${local.arn.ec2}:instance/*", "${local.arn.ec2}:volume/*"]
 
     condition {
-      test     = "StringEquals"
-      variable = "aws:RequestTag/ingot:app"
-      values   = [var.app]
+      test     = local.to_own.test
+      variable = local.to_own.variable
+      values   = local.to_own.values
     }
   }
 
   statement {
     sid     = "RunFrom"
     actions = ["ec2:RunInstances"]
-    resources = [
-      "${local.arn.ec2}:key-pair/ingot-*",
+    resources = concat(local.run_keys, [
       "${local.arn.ec2}:network-interface/*",
-      "${local.arn.ec2}:security-group/*",
       "${local.arn.ec2}:subnet/*",
       "${local.arn.images}:image/*",
       "${local.arn.images}:snapshot/*",
-    ]
+    ])
+  }
+
+  statement {
+    sid       = "RunIn"
+    actions   = ["ec2:RunInstances"]
+    resources = ["${local.arn.ec2}:security-group/*"]
+
+    condition {
+      test     = local.own.test
+      variable = local.own.variable
+      values   = local.own.values
+    }
   }
 
   statement {
@@ -278,9 +304,9 @@ data "aws_iam_policy_document" "bake" {
     resources = ["${local.arn.ec2}:security-group/*"]
 
     condition {
-      test     = "StringEquals"
-      variable = "aws:RequestTag/ingot:app"
-      values   = [var.app]
+      test     = local.to_own.test
+      variable = local.to_own.variable
+      values   = local.to_own.values
     }
   }
 
@@ -293,7 +319,7 @@ data "aws_iam_policy_document" "bake" {
   statement {
     sid       = "KeyPairs"
     actions   = ["ec2:CreateKeyPair", "ec2:DeleteKeyPair"]
-    resources = ["${local.arn.ec2}:key-pair/ingot-*"]
+    resources = local.run_keys
   }
 
   statement {
@@ -302,9 +328,15 @@ data "aws_iam_policy_document" "bake" {
     resources = ["${local.arn.ec2}:*/*", "${local.arn.images}:*/*"]
 
     condition {
-      test     = "StringEquals"
-      variable = "aws:RequestTag/ingot:app"
-      values   = [var.app]
+      test     = local.to_own.test
+      variable = local.to_own.variable
+      values   = local.to_own.values
+    }
+
+    condition {
+      test     = local.our_tags.test
+      variable = local.our_tags.variable
+      values   = local.our_tags.values
     }
 
     condition {
@@ -314,23 +346,111 @@ data "aws_iam_policy_document" "bake" {
     }
   }
 
-  # Packer tags an image after it has made it. An image or snapshot of this application, or of nobody: never another's.
+  # An image and its snapshots say whose they are from their first moment, as Packer's plugin for AWS has them made since
+  # 1.7; see github_old_packer for others. So there is never a reason to touch what has no tag, or another's.
   statement {
-    sid       = "Images"
-    actions   = ["ec2:CreateTags", "ec2:DeleteSnapshot", "ec2:DeregisterImage", "ec2:ModifyImageAttribute"]
+    sid       = "MakeImage"
+    actions   = ["ec2:CreateImage"]
     resources = ["${local.arn.images}:image/*", "${local.arn.images}:snapshot/*"]
 
     condition {
-      test     = "StringEqualsIfExists"
+      test     = local.to_own.test
+      variable = local.to_own.variable
+      values   = local.to_own.values
+    }
+  }
+
+  statement {
+    sid       = "Images"
+    actions   = ["ec2:DeleteSnapshot", "ec2:DeregisterImage", "ec2:ModifyImageAttribute"]
+    resources = ["${local.arn.images}:image/*", "${local.arn.images}:snapshot/*"]
+
+    condition {
+      test     = local.own.test
       variable = local.own.variable
       values   = local.own.values
     }
   }
 
+  # They stay this application's.
   statement {
-    sid       = "MakeImage"
-    actions   = ["ec2:CreateImage"]
+    sid       = "TagImages"
+    actions   = ["ec2:CreateTags"]
     resources = ["${local.arn.images}:image/*", "${local.arn.images}:snapshot/*"]
+
+    condition {
+      test     = local.own.test
+      variable = local.own.variable
+      values   = local.own.values
+    }
+
+    condition {
+      test     = local.to_own.test
+      variable = local.to_own.variable
+      values   = local.to_own.values
+    }
+
+    condition {
+      test     = local.our_tags.test
+      variable = local.our_tags.variable
+      values   = local.our_tags.values
+    }
+  }
+
+  # Packer before 1.7 has an image made, sets its description, and only then tags it and its snapshots. That cannot be told
+  # from claiming what others left without a tag.
+  dynamic "statement" {
+    for_each = var.github_old_packer ? [1] : []
+
+    content {
+      sid       = "MakeUntaggedImage"
+      actions   = ["ec2:CreateImage"]
+      resources = ["${local.arn.images}:image/*", "${local.arn.images}:snapshot/*"]
+    }
+  }
+
+  dynamic "statement" {
+    for_each = var.github_old_packer ? [1] : []
+
+    content {
+      sid       = "DescribeUntaggedImage"
+      actions   = ["ec2:ModifyImageAttribute"]
+      resources = ["${local.arn.images}:image/*"]
+
+      condition {
+        test     = "Null"
+        variable = local.own.variable
+        values   = ["true"]
+      }
+    }
+  }
+
+  dynamic "statement" {
+    for_each = var.github_old_packer ? [1] : []
+
+    content {
+      sid       = "TagUntaggedImage"
+      actions   = ["ec2:CreateTags"]
+      resources = ["${local.arn.images}:image/*", "${local.arn.images}:snapshot/*"]
+
+      condition {
+        test     = "Null"
+        variable = local.own.variable
+        values   = ["true"]
+      }
+
+      condition {
+        test     = local.to_own.test
+        variable = local.to_own.variable
+        values   = local.to_own.values
+      }
+
+      condition {
+        test     = local.our_tags.test
+        variable = local.our_tags.variable
+        values   = local.our_tags.values
+      }
+    }
   }
 
   # Instances and groups of a run. The fleet has the application's tag too, but belongs to no run.
@@ -365,6 +485,7 @@ data "aws_iam_policy_document" "deploy" {
     actions = [
       "autoscaling:DescribeAutoScalingGroups",
       "autoscaling:DescribeInstanceRefreshes",
+      "autoscaling:DescribeLifecycleHooks",
       "autoscaling:DescribeScalingActivities",
       "cloudwatch:DescribeAlarms",
       "ec2:DescribeImages",
@@ -384,9 +505,47 @@ data "aws_iam_policy_document" "deploy" {
       "autoscaling:CancelInstanceRefresh",
       "autoscaling:RollbackInstanceRefresh",
       "autoscaling:StartInstanceRefresh",
-      "autoscaling:UpdateAutoScalingGroup",
     ]
     resources = [local.arn.group]
+  }
+
+  # The first release fills the group, and one that failed is taken out of it again: its size within its bounds, and what it
+  # launches. Never other subnets, nor a launch configuration, nor a template without a number.
+  statement {
+    sid       = "FillGroup"
+    actions   = ["autoscaling:UpdateAutoScalingGroup"]
+    resources = [local.arn.group]
+
+    condition {
+      test     = "Bool"
+      variable = "autoscaling:LaunchTemplateVersionSpecified"
+      values   = ["true"]
+    }
+
+    condition {
+      test     = "Null"
+      variable = "autoscaling:LaunchConfigurationName"
+      values   = ["true"]
+    }
+
+    # Not in the request, as a rule: then it holds.
+    condition {
+      test     = "NumericLessThanEqualsIfExists"
+      variable = "autoscaling:MaxSize"
+      values   = [tostring(var.max_size)]
+    }
+
+    condition {
+      test     = "NumericLessThanEqualsIfExists"
+      variable = "autoscaling:MinSize"
+      values   = [tostring(var.max_size)]
+    }
+
+    condition {
+      test     = "ForAllValues:StringEquals"
+      variable = "autoscaling:VPCZoneIdentifiers"
+      values   = aws_subnet.public[*].id
+    }
   }
 
   statement {
@@ -409,10 +568,36 @@ data "aws_iam_policy_document" "deploy" {
   }
 
   # EC2 Auto Scaling asks whether its caller could launch what the launch template says: run it, tag it, give it its role.
+  # What the template says cannot be said otherwise in a request: no other image, type, user data or security group.
   statement {
-    sid       = "LaunchRelease"
+    sid     = "LaunchRelease"
+    actions = ["ec2:RunInstances"]
+    resources = [
+      "${local.arn.ec2}:instance/*",
+      "${local.arn.ec2}:security-group/*",
+      "${local.arn.ec2}:volume/*",
+      "${local.arn.images}:image/*",
+      "${local.arn.images}:snapshot/*",
+    ]
+
+    condition {
+      test     = "ArnEquals"
+      variable = "ec2:LaunchTemplate"
+      values   = [aws_launch_template.app.arn]
+    }
+
+    condition {
+      test     = "Bool"
+      variable = "ec2:IsLaunchTemplateResource"
+      values   = ["true"]
+    }
+  }
+
+  # The subnet is the group's, and the interface is made in it: the template names neither.
+  statement {
+    sid       = "LaunchIn"
     actions   = ["ec2:RunInstances"]
-    resources = ["${local.arn.ec2}:*/*", "${local.arn.images}:image/*", "${local.arn.images}:snapshot/*"]
+    resources = concat(aws_subnet.public[*].arn, ["${local.arn.ec2}:network-interface/*", aws_launch_template.app.arn])
 
     condition {
       test     = "ArnEquals"
@@ -433,9 +618,9 @@ data "aws_iam_policy_document" "deploy" {
     }
 
     condition {
-      test     = "StringEquals"
-      variable = "aws:RequestTag/ingot:app"
-      values   = [var.app]
+      test     = local.to_own.test
+      variable = local.to_own.variable
+      values   = local.to_own.values
     }
   }
 
@@ -481,6 +666,34 @@ data "aws_iam_policy_document" "deploy" {
         "${local.arn.codedeploy}:deploymentconfig:CodeDeployDefault.*",
         "${local.arn.codedeploy}:deploymentgroup:${var.app}/${var.app}",
       ]
+    }
+  }
+
+  # The first release attaches the Auto Scaling group to CodeDeploy, and a hook that is gone is put back by detaching and
+  # attaching it. It works with the role that it has.
+  dynamic "statement" {
+    for_each = var.codedeploy ? [1] : []
+
+    content {
+      sid       = "KeepGate"
+      actions   = ["codedeploy:BatchGetDeploymentGroups", "codedeploy:UpdateDeploymentGroup"]
+      resources = ["${local.arn.codedeploy}:deploymentgroup:${var.app}/${var.app}"]
+    }
+  }
+
+  dynamic "statement" {
+    for_each = aws_iam_role.codedeploy[*].arn
+
+    content {
+      sid       = "PassCodeDeployRole"
+      actions   = ["iam:PassRole"]
+      resources = [statement.value]
+
+      condition {
+        test     = "StringEquals"
+        variable = "iam:PassedToService"
+        values   = ["codedeploy.${data.aws_partition.current.dns_suffix}"]
+      }
     }
   }
 

@@ -14,7 +14,7 @@ locals {
   account = data.aws_caller_identity.current.account_id
   prefix  = "arn:${data.aws_partition.current.partition}"
 
-  # The same in pkg/target.
+  # The same in pkg/targets.
   state_key = "ingot/${var.app}/${local.region}.tfstate"
 
   arn = {

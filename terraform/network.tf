@@ -1,4 +1,4 @@
-# Two zones, one public subnet in each. Instances have public addresses and no NAT gateway stands in front of them: a NAT
+# Two zones that offer the instance type, one public subnet in each. Instances have public addresses and no NAT gateway stands in front of them: a NAT
 # gateway per zone would cost more than a small fleet, and it protects nothing that the security groups do not protect
 # already, since only the load balancer may open a connection to an instance.
 
@@ -10,6 +10,27 @@ data "aws_availability_zones" "available" {
     name   = "opt-in-status"
     values = ["opt-in-not-required"]
   }
+}
+
+# Not every zone has every type, and the letters of zones are dealt anew to each account.
+data "aws_ec2_instance_type_offerings" "zones" {
+  location_type = "availability-zone"
+
+  filter {
+    name   = "instance-type"
+    values = [var.instance_type]
+  }
+
+  lifecycle {
+    postcondition {
+      condition     = length(setintersection(self.locations, data.aws_availability_zones.available.names)) >= 2
+      error_message = "Instance type ${var.instance_type} is offered in fewer than two zones of this region: choose another instance_type or region."
+    }
+  }
+}
+
+locals {
+  zones = sort(setintersection(data.aws_ec2_instance_type_offerings.zones.locations, data.aws_availability_zones.available.names))
 }
 
 resource "aws_vpc" "app" {
@@ -32,7 +53,7 @@ resource "aws_subnet" "public" {
   count = 2
 
   vpc_id                  = aws_vpc.app.id
-  availability_zone       = sort(data.aws_availability_zones.available.names)[count.index]
+  availability_zone       = local.zones[count.index]
   cidr_block              = cidrsubnet(var.cidr, 2, count.index)
   map_public_ip_on_launch = true
 
@@ -40,7 +61,7 @@ resource "aws_subnet" "public" {
     Name = "${var.app}-public-${count.index}"
   }
 
-  # An account may gain a zone one day. The subnets stay where they are.
+  # An account may gain a zone one day, and another type may be offered in others. The subnets stay where they are.
   lifecycle {
     ignore_changes = [availability_zone]
   }

@@ -3,15 +3,18 @@ variable "app" {
   type        = string
   nullable    = false
 
-  # A load balancer's name has at most 32 characters; the security groups add a suffix to it.
+  # A load balancer's name has at most 32 characters, and the security groups add a suffix to it; a launch template's has at
+  # least 3. The same rules in pkg/config/validate.go.
   validation {
-    condition     = can(regex("^[a-z]([a-z0-9-]{0,22}[a-z0-9])?$", var.app))
-    error_message = "app has 1 to 24 lower case letters, digits and hyphens, begins with a letter and does not end with a hyphen."
+    condition     = can(regex("^[a-z][a-z0-9-]{1,22}[a-z0-9]$", var.app))
+    error_message = "app has 3 to 24 lower case letters, digits and hyphens, begins with a letter and does not end with a hyphen."
   }
 
+  # The beginnings that Elastic Load Balancing, EC2 (of security groups) and S3 (of the bucket of revisions) keep for
+  # themselves.
   validation {
-    condition     = !startswith(var.app, "internal-")
-    error_message = "app must not begin with \"internal-\": Elastic Load Balancing keeps such names for itself."
+    condition     = !can(regex("^(internal-|sg-|xn--|sthree-|amzn-s3-demo-)", var.app))
+    error_message = "app must not begin with internal-, sg-, xn--, sthree- or amzn-s3-demo-: AWS keeps such names for itself."
   }
 }
 
@@ -47,6 +50,18 @@ variable "image_id" {
   validation {
     condition     = can(regex("^ami-([0-9a-f]{8}|[0-9a-f]{17})$", var.image_id))
     error_message = "image_id is an AMI ID, such as ami-0123456789abcdef0."
+  }
+}
+
+variable "root_device" {
+  description = "Device name of image_id's root volume. Releases give later versions their own image's, so changing this afterwards does nothing."
+  type        = string
+  default     = "/dev/xvda" # Debian's, and so that of every image baked from it
+  nullable    = false
+
+  validation {
+    condition     = startswith(var.root_device, "/dev/")
+    error_message = "root_device is a device name, such as /dev/xvda or /dev/sda1."
   }
 }
 
@@ -239,19 +254,6 @@ variable "codedeploy" {
   nullable    = false
 }
 
-variable "alarms" {
-  description = "Names of the CloudWatch alarms that stop a rollout and a deployment while one is in state ALARM."
-  type        = list(string)
-  default     = []
-  nullable    = false
-
-  # CodeDeploy and instance refreshes take 10 each.
-  validation {
-    condition     = length(var.alarms) <= 10 && alltrue([for name in var.alarms : length(name) >= 1 && length(name) <= 255])
-    error_message = "alarms holds at most 10 names of 1 to 255 characters."
-  }
-}
-
 variable "github_repository" {
   description = "ORG/REPO on GitHub whose workflows plan, bake and deploy. Empty: there are no roles for them."
   type        = string
@@ -312,9 +314,27 @@ variable "github_provider" {
   nullable    = false
 }
 
+variable "github_old_packer" {
+  description = "Whether workflows bake with a Packer before 1.7, which tags images only after they were made. Then the bake role may also tag, and so claim, images and snapshots without a tag. GitHub's own runners have a newer one."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
 variable "state_bucket" {
   description = "S3 bucket of this stack's state, which the plan role reads. Empty: the state is not shared."
   type        = string
   default     = ""
   nullable    = false
+
+  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html. The same rules in pkg/config/validate.go.
+  validation {
+    condition     = can(regex("^(|[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])$", var.state_bucket)) && !can(regex("\\.\\.|^[0-9]+\\.[0-9]+\\.[0-9]+\\.[0-9]+$", var.state_bucket))
+    error_message = "state_bucket is the name of an S3 bucket, 3 to 63 lower case letters, digits, dots and hyphens, or empty."
+  }
+
+  validation {
+    condition     = !can(regex("^(xn--|sthree-|amzn-s3-demo-)|(-s3alias|--ol-s3|\\.mrap|--x-s3|--table-s3)$", var.state_bucket))
+    error_message = "state_bucket must not begin with xn--, sthree- or amzn-s3-demo-, nor end with -s3alias, --ol-s3, .mrap, --x-s3 or --table-s3: S3 keeps such names for itself."
+  }
 }

@@ -3,6 +3,7 @@ package ami
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -13,6 +14,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/smithy-go"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/ingot-build/ingot/pkg/provision"
+	"github.com/ingot-build/ingot/pkg/tag"
 )
 
 // fakeEC2 is an EC2 that answers from lists, and remembers what is done to it.
@@ -23,6 +27,7 @@ type fakeEC2 struct {
 	instances []types.Instance
 	groups    []types.SecurityGroup
 	keys      []string
+	network   network
 
 	fail map[string][]error // what calls answer, by what they do, before they succeed
 	did  []string
@@ -83,7 +88,7 @@ func failing(code string) error { return &smithy.GenericAPIError{Code: code} }
 
 func image(id, created string, snapshots ...string) types.Image {
 	i := types.Image{ImageId: &id, Name: aws.String("name-" + id), CreationDate: &created, State: types.ImageStateAvailable,
-		Tags: []types.Tag{{Key: aws.String(TagApp), Value: aws.String("hello")}}}
+		Tags: []types.Tag{{Key: aws.String(tag.App), Value: aws.String("hello")}}}
 	for _, s := range snapshots {
 		i.BlockDeviceMappings = append(i.BlockDeviceMappings, types.BlockDeviceMapping{Ebs: &types.EbsBlockDevice{SnapshotId: &s}})
 	}
@@ -95,11 +100,11 @@ func TestNewestReadsAllPages(t *testing.T) {
 		{Images: []types.Image{image("ami-1", "2026-01-01T00:00:00.000Z")}, NextToken: aws.String("more")},
 		{Images: []types.Image{image("ami-2", "2026-03-01T00:00:00.000Z", "snap-2"), image("ami-3", "2026-02-01T00:00:00.000Z")}},
 	}}
-	got, err := New(f).Newest(t.Context(), "136693071363", "debian-13-*", "x86_64")
+	got, err := (&Client{api: f}).Newest(t.Context(), "136693071363", "debian-13-*", "x86_64")
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Image{ID: "ami-2", Name: "name-ami-2", State: "available", Tags: map[string]string{TagApp: "hello"},
+	want := Image{ID: "ami-2", Name: "name-ami-2", State: "available", Tags: map[string]string{tag.App: "hello"},
 		Created: time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC), Snapshots: []string{"snap-2"}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -110,13 +115,13 @@ func TestNewestReadsAllPages(t *testing.T) {
 }
 
 func TestNotFound(t *testing.T) {
-	calls := map[string]func(*Catalogue) error{
-		"newest": func(c *Catalogue) error { _, err := c.Newest(t.Context(), "self", "x", "arm64"); return err },
-		"find":   func(c *Catalogue) error { _, err := c.Find(t.Context(), "hello", Base, "f00"); return err },
-		"get":    func(c *Catalogue) error { _, err := c.Get(t.Context(), "ami-1"); return err },
+	calls := map[string]func(*Client) error{
+		"newest": func(c *Client) error { _, err := c.Newest(t.Context(), "self", "x", "arm64"); return err },
+		"find":   func(c *Client) error { _, err := c.Find(t.Context(), "hello", provision.Base, "f00"); return err },
+		"get":    func(c *Client) error { _, err := c.Get(t.Context(), "ami-1"); return err },
 	}
 	for name, call := range calls {
-		err := call(New(&fakeEC2{pages: []*ec2.DescribeImagesOutput{{}}}))
+		err := call((&Client{api: &fakeEC2{pages: []*ec2.DescribeImagesOutput{{}}}}))
 		if !errors.Is(err, ErrNotFound) {
 			t.Errorf("%s: error = %v", name, err)
 		}
@@ -125,7 +130,7 @@ func TestNotFound(t *testing.T) {
 
 func TestTagReachesSnapshots(t *testing.T) {
 	f := &fakeEC2{}
-	if err := New(f).Tag(t.Context(), Image{ID: "ami-1", Snapshots: []string{"snap-1"}}, map[string]string{"b": "2", "a": "1"}); err != nil {
+	if err := (&Client{api: f}).Tag(t.Context(), Image{ID: "ami-1", Snapshots: []string{"snap-1"}}, map[string]string{"b": "2", "a": "1"}); err != nil {
 		t.Fatal(err)
 	}
 	want := []string{"tag ami-1 a=1", "tag ami-1 b=2", "tag snap-1 a=1", "tag snap-1 b=2"}
@@ -134,9 +139,28 @@ func TestTagReachesSnapshots(t *testing.T) {
 	}
 }
 
-func TestRemove(t *testing.T) {
+// What EC2 has just made and does not know yet is tagged a moment later.
+func TestTagWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const first = "tag ami-1 a=1"
+		f := &fakeEC2{fail: map[string][]error{first: {failing("InvalidAMIID.NotFound"), failing("InvalidSnapshot.NotFound")}}}
+		if err := (&Client{api: f}).Tag(t.Context(), Image{ID: "ami-1"}, map[string]string{"a": "1"}); err != nil {
+			t.Error(err)
+		}
+		if diff := cmp.Diff([]string{first, first, first}, f.did); diff != "" {
+			t.Error(diff)
+		}
+		f = &fakeEC2{fail: map[string][]error{first: slices.Repeat([]error{failing("InvalidAMIID.NotFound")}, 100)}}
+		began := time.Now()
+		if err := (&Client{api: f}).Tag(t.Context(), Image{ID: "ami-1"}, map[string]string{"a": "1"}); errorCode(err) != "InvalidAMIID.NotFound" || time.Since(began) != lagLimit {
+			t.Errorf("gave up after %s with %v", time.Since(began), err)
+		}
+	})
+}
+
+func TestDeregister(t *testing.T) {
 	denied := errors.New("denied")
-	taken := Image{ID: "ami-1", Snapshots: []string{"snap-1", "snap-2"}, Tags: map[string]string{TagApp: "hello", TagRun: "r"}}
+	taken := Image{ID: "ami-1", Snapshots: []string{"snap-1", "snap-2"}, Tags: map[string]string{tag.App: "hello", tag.Run: "r"}}
 	tests := map[string]struct {
 		image Image
 		world fakeEC2
@@ -164,7 +188,7 @@ func TestRemove(t *testing.T) {
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				if err := New(&tc.world).Remove(t.Context(), tc.image); !errors.Is(err, tc.err) {
+				if err := (&Client{api: &tc.world}).Deregister(t.Context(), tc.image); !errors.Is(err, tc.err) {
 					t.Errorf("error = %v, want %v", err, tc.err)
 				}
 				if diff := cmp.Diff(tc.want, tc.world.did); diff != "" {

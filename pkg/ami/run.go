@@ -6,10 +6,12 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"github.com/ingot-build/ingot/pkg/provision"
 )
 
 // A run is one attempt to make one image. Everything that it makes on EC2 bears its ID from the start, in the tag
-// TagRun or, where that cannot be, in a name: so whatever becomes of the run, what it left can be found.
+// tag.Run or, where that cannot be, in a name: so whatever becomes of the run, what it left can be found.
 
 const (
 	runTime = "20060102-150405"
@@ -36,15 +38,18 @@ func Began(run string) (time.Time, bool) {
 
 // Name is the name of the image that a run makes. EC2 knows it from the moment at which it begins to make the image,
 // and tags only later.
-func Name(app, kind, run string) string { return strings.Join([]string{app, kind, run}, "-") }
+func Name(app string, stage provision.Stage, run string) string {
+	return strings.Join([]string{app, string(stage), run}, "-")
+}
 
 // ParseName takes a name of an application's image apart.
-func ParseName(app, name string) (kind, run string, ok bool) {
+func ParseName(app, name string) (stage provision.Stage, run string, ok bool) {
 	rest, ok := strings.CutPrefix(name, app+"-")
 	if !ok {
 		return "", "", false
 	}
-	kind, run, _ = strings.Cut(rest, "-")
+	first, run, _ := strings.Cut(rest, "-")
+	stage = provision.Stage(first)
 	_, ok = Began(run)
-	return kind, run, ok && (kind == Base || kind == App)
+	return stage, run, ok && (stage == provision.Base || stage == provision.App)
 }

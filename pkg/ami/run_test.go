@@ -1,9 +1,12 @@
 package ami
 
 import (
+	"os"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ingot-build/ingot/pkg/provision"
 )
 
 func TestNewRunSortsByTime(t *testing.T) {
@@ -19,9 +22,12 @@ func TestNewRunSortsByTime(t *testing.T) {
 
 func TestParseName(t *testing.T) {
 	const run = "20260102-030405-0a1b2c"
-	tests := map[string]struct{ kind, run string }{
-		"hello-app-" + run:                 {App, run},
-		"hello-base-" + run:                {Base, run},
+	tests := map[string]struct {
+		stage provision.Stage
+		run   string
+	}{
+		"hello-app-" + run:                 {provision.App, run},
+		"hello-base-" + run:                {provision.Base, run},
 		"hello-world-base-" + run:          {}, // of another application
 		"hello-app-base-" + run:            {},
 		"hello-seal-" + run:                {},
@@ -33,9 +39,9 @@ func TestParseName(t *testing.T) {
 		"":                                 {},
 	}
 	for name, want := range tests {
-		kind, run, ok := ParseName("hello", name)
-		if ok != (want.kind != "") || ok && (kind != want.kind || run != want.run || Name("hello", kind, run) != name) {
-			t.Errorf("ParseName(%q) = %q, %q, %t", name, kind, run, ok)
+		stage, run, ok := ParseName("hello", name)
+		if ok != (want.stage != "") || ok && (stage != want.stage || run != want.run || Name("hello", stage, run) != name) {
+			t.Errorf("ParseName(%q) = %q, %q, %t", name, stage, run, ok)
 		}
 	}
 }
@@ -43,8 +49,21 @@ func TestParseName(t *testing.T) {
 func FuzzParseName(f *testing.F) {
 	f.Add("hello", "hello-app-20260102-030405-0a1b2c")
 	f.Fuzz(func(t *testing.T, app, name string) {
-		if kind, run, ok := ParseName(app, name); ok && Name(app, kind, run) != name {
-			t.Errorf("ParseName(%q, %q) = %q, %q", app, name, kind, run)
+		if stage, run, ok := ParseName(app, name); ok && Name(app, stage, run) != name {
+			t.Errorf("ParseName(%q, %q) = %q, %q", app, name, stage, run)
 		}
 	})
+}
+
+// Packer's template names its temporary key pair, and the roles on GitHub may touch, what is found again here.
+func TestKeyPairsAreNamedAlike(t *testing.T) {
+	for file, want := range map[string]string{
+		"../../packer/source.pkr.hcl": `temporary_key_pair_name = "` + keyPairPrefix + `${var.run}"`,
+		"../../terraform/github.tf":   `:key-pair/` + keyPairPrefix + `${var.app}-${stage}-*"`,
+	} {
+		data, err := os.ReadFile(file)
+		if err != nil || !strings.Contains(string(data), want) {
+			t.Errorf("%s does not say %s (%v)", file, want, err)
+		}
+	}
 }

@@ -6,16 +6,13 @@
 package bake
 
 import (
+	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"maps"
-	"os"
-	"path/filepath"
-	"slices"
-	"time"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"github.com/ingot-build/ingot/pkg/ami"
 	"github.com/ingot-build/ingot/pkg/packer"
@@ -23,26 +20,29 @@ import (
 	"github.com/ingot-build/ingot/pkg/provision"
 )
 
-// cleanupLimit bounds the removal of what a failed build left; it runs even where the build was interrupted.
-const cleanupLimit = 5 * time.Minute
-
-// Packer looks at the state of an instance or image every two seconds, for half an hour: a bake waits four times, and
-// Packer's own five seconds would cost more than they save.
-const (
-	pollingDelay    = 2 * time.Second
-	pollingAttempts = 900
-)
-
-type catalogue interface {
-	Find(ctx context.Context, app, kind, fingerprint string) (ami.Image, error)
+// imageAPI is what is asked of the images on EC2, and leftoverAPI of what runs need there; *ami.Client does both.
+type imageAPI interface {
+	Find(ctx context.Context, app string, stage provision.Stage, fingerprint string) (ami.Image, error)
 	Get(ctx context.Context, id string) (ami.Image, error)
 	Tag(ctx context.Context, image ami.Image, tags map[string]string) error
 }
 
-type workshop interface {
-	Admit(ctx context.Context, name string, cidrs []string, tags map[string]string) (group string, err error)
+type leftoverAPI interface {
+	AllowSSH(ctx context.Context, name, vpc string, cidrs []string, tags map[string]string) (group string, err error)
 	Leftovers(ctx context.Context, app string) ([]ami.Leftover, error)
-	Remove(ctx context.Context, left []ami.Leftover) error
+	RemoveLeftovers(ctx context.Context, left []ami.Leftover) error
+}
+
+// launchAPI is what is asked about the machine that bakes.
+type launchAPI interface {
+	FindNetwork(ctx context.Context, o ami.NetworkOptions) (ami.Network, error)
+	LaunchProblem(ctx context.Context, app, run string) error
+}
+
+type ec2 interface {
+	imageAPI
+	leftoverAPI
+	launchAPI
 }
 
 // Builder runs Packer; *packer.Packer is one.
@@ -50,228 +50,154 @@ type Builder interface {
 	Build(ctx context.Context, b packer.Build) (packer.Artifact, error)
 }
 
-// Baker bakes the images of one application in one region.
-type Baker struct {
-	Catalogue catalogue
-	Workshop  workshop
-	// Packer is asked for when something is to be built, and not before.
+// Options say what a Baker bakes, and where and how.
+type Options struct {
+	App       string // the application's name
+	Commit    string // of the repository; may be empty
+	Templates string // folder with the Packer templates; "packer" when empty
+
+	// Folder belongs to one account and region: every run has a folder of its own below it, for logs, working files and the
+	// record that it is alive.
+	Folder string
+
+	// Packer is asked for when something is to be built, and not before. Nil finds the command on PATH.
 	Packer func(ctx context.Context) (Builder, error)
 
-	App       string
-	Commit    string // of the repository; may be empty
-	Templates string // folder with the Packer templates
-	Folder    string // every run has a folder of its own below it, for logs, working files and the record that it is alive
-
-	Region   string
-	Endpoint string // URL of the EC2 API; empty for AWS
-	// SourceCIDRs are the addresses that may reach SSH during a bake; asked for when something is to be built.
+	// SourceCIDRs are the addresses that may reach SSH during a bake; asked for when something is to be built. Nil finds out
+	// which address this machine has.
 	SourceCIDRs func(ctx context.Context) ([]string, error)
+
+	// Warn is told of what goes wrong and stops no bake: a *LeftoverError, for one. Nil makes it a note of the context's
+	// progress.
+	Warn func(ctx context.Context, err error)
 }
 
-// Image is what is to be baked.
+// Baker bakes the images of one application in one account and region.
+type Baker struct {
+	options  Options
+	cfg      aws.Config
+	endpoint string // URL of the EC2 API; empty for AWS
+	ec2      ec2
+}
+
+// NewFromConfig returns a Baker for the account, the region and the endpoint of an AWS configuration. Packer gets the same
+// ones, and the credentials.
+func NewFromConfig(cfg aws.Config, o Options) *Baker {
+	client := ami.NewFromConfig(cfg)
+	return newBaker(client, cfg, client.Endpoint(), o)
+}
+
+func newBaker(ec2 ec2, cfg aws.Config, endpoint string, o Options) *Baker {
+	o.Templates = cmp.Or(o.Templates, "packer")
+	if o.Packer == nil {
+		o.Packer = func(ctx context.Context) (Builder, error) { return packer.Find(ctx, nil, "") }
+	}
+	if o.SourceCIDRs == nil {
+		o.SourceCIDRs = func(ctx context.Context) ([]string, error) { return sourceCIDRs(ctx, endpoint) }
+	}
+	if o.Warn == nil {
+		o.Warn = func(ctx context.Context, err error) { progress.Note(ctx, "%s", err) }
+	}
+	return &Baker{options: o, cfg: cfg, endpoint: endpoint, ec2: ec2}
+}
+
+// Image is what is to be baked. The stage of its bundle says which image it is.
 type Image struct {
-	Kind         string            // ami.Base or ami.App
 	Parent       ami.Image         // the image to start from
 	Bundle       *provision.Bundle // the provisioning tree of the stage, and the service's source
 	Inputs       map[string]string // what provision.sh is told, apart from RELEASE and FINGERPRINT
 	User         string            // whom SSH logs in as
 	InstanceType string            // what to bake on
+	Tags         map[string]string // further tags of the image; they are not part of its fingerprint
+	Subnet       string            // ID of the subnet to bake in; empty to find one, as ami.FindNetwork does
+	KMSKey       string            // ID, alias or ARN of the KMS key that encrypts the image; empty for the account's default
 }
 
-// Fingerprint is a digest over everything that decides what the image becomes: the files of its stage, what they are
-// told, the parent and its architecture, and the templates. The instance type that it is baked on does not count.
-func (b *Baker) Fingerprint(i Image) (string, error) {
-	inputs := map[string]string{"parent": i.Parent.ID, "architecture": i.Parent.Architecture, "user": i.User}
-	for name, value := range i.Inputs {
-		inputs["input "+name] = value
-	}
-	templates, err := filepath.Glob(filepath.Join(b.Templates, "*.pkr.hcl"))
-	if err != nil || len(templates) == 0 {
-		return "", fmt.Errorf("find Packer templates: there is no *.pkr.hcl in %q", b.Templates)
-	}
-	for _, path := range templates {
-		data, err := os.ReadFile(path)
-		if err != nil {
-			return "", fmt.Errorf("fingerprint Packer template: %w", err)
-		}
-		sum := sha256.Sum256(data)
-		inputs["template "+filepath.Base(path)] = hex.EncodeToString(sum[:])
-	}
-	return i.Bundle.Fingerprint(inputs), nil
+func (i Image) stage() provision.Stage { return i.Bundle.Stage() }
+
+// LeftoverError says that something that a dead run left could not be removed. The next bake tries again, and so does Sweep.
+type LeftoverError struct {
+	Run string // the run's ID
+	Err error
 }
+
+// Error names the run and the cause.
+func (e *LeftoverError) Error() string {
+	return fmt.Sprintf("remove what run %s left: %s", e.Run, e.Err)
+}
+
+// Unwrap returns the cause.
+func (e *LeftoverError) Unwrap() error { return e.Err }
+
+// UnreachableError says that SSH on the machine that bakes was not reached.
+type UnreachableError struct {
+	CIDRs   []string    // the addresses that it let in
+	Network ami.Network // where it ran
+	Err     error
+}
+
+// Error names the addresses, which may not be the ones that this machine's connections come from.
+func (e *UnreachableError) Error() string {
+	where := ""
+	if e.Network.SubnetID != "" {
+		where = fmt.Sprintf(" in %s (%s)", e.Network.SubnetID, e.Network.Why)
+	}
+	return fmt.Sprintf("the machine that bakes%s lets in %s, and its port 22 was not reached from there: %s", where, strings.Join(e.CIDRs, ", "), e.Err)
+}
+
+// Unwrap returns Packer's error.
+func (e *UnreachableError) Unwrap() error { return e.Err }
 
 // Bake returns the image that was made from the same inputs, or makes it. Where a run that was killed had begun to make
 // it, Bake goes on from there, and where another process makes it now, Bake waits for that one. When it fails or ctx
-// ends, nothing of the build is left.
+// ends, nothing of the build is left, but for an image that Packer has finished: the next Bake takes it. Where there is
+// nowhere to bake, nothing is made, and the error wraps ami.ErrNoNetwork; Packer's are a *packer.BuildError.
 func (b *Baker) Bake(ctx context.Context, i Image) (ami.Image, error) {
 	fingerprint, err := b.Fingerprint(i)
 	if err != nil {
 		return ami.Image{}, err
 	}
-	stage := progress.Start(ctx, "bake %s AMI", i.Kind)
-	image, how, err := b.bake(ctx, stage, i, fingerprint)
+	stage := progress.Start(ctx, "bake %s AMI", i.stage())
+	image, how, err := b.findOrBuild(ctx, stage, i, fingerprint)
 	if err != nil {
 		stage.Fail(err)
-		return ami.Image{}, fmt.Errorf("bake %s AMI: %w", i.Kind, err)
+		return ami.Image{}, fmt.Errorf("bake %s AMI: %w", i.stage(), err)
 	}
 	stage.Done("%s%s", image.ID, how)
 	return image, nil
 }
 
-// bake returns the image, and how it came by it where that was not by making it.
-func (b *Baker) bake(ctx context.Context, stage *progress.Stage, i Image, fingerprint string) (image ami.Image, how string, err error) {
-	own, dead, err := b.claim(ctx, stage, i.Kind, fingerprint)
+// findOrBuild returns the image, and how it came by it where that was not by building it.
+func (b *Baker) findOrBuild(ctx context.Context, stage *progress.Stage, i Image, fingerprint string) (image ami.Image, how string, err error) {
+	own, dead, err := b.beginRun(ctx, stage, i.stage(), fingerprint)
 	if err != nil {
 		return ami.Image{}, "", err
 	}
-	defer releaseAll(dead)
+	defer unlockAll(dead)
 	image, how, err = b.find(ctx, stage, i, fingerprint)
 	if err != nil && !errors.Is(err, ami.ErrNotFound) {
-		return ami.Image{}, "", errors.Join(err, own.discard())
+		return ami.Image{}, "", errors.Join(err, own.remove())
 	}
-	dead = b.clear(ctx, stage, dead, image.ID)
+	dead = b.removeLeftovers(ctx, stage, dead, image.ID)
 	if err == nil {
-		return image, how, errors.Join(own.discard(), endAll(dead))
+		// A call of a dead run may still be on its way: those of the other stage are looked at again when that is baked.
+		return image, how, errors.Join(own.remove(), endAll(ofStage(dead, i.stage())))
 	}
-	image, err = b.make(ctx, stage, own, dead, i, fingerprint)
+	image, err = b.build(ctx, stage, own, dead, i, fingerprint)
 	return image, "", err
 }
 
-// make has Packer make the image.
-func (b *Baker) make(ctx context.Context, stage *progress.Stage, own *run, dead []*run, i Image, fingerprint string) (image ami.Image, err error) {
-	archive, err := archive(own.folder, i.Bundle)
-	if err != nil {
-		return ami.Image{}, errors.Join(err, own.discard())
-	}
-	defer os.Remove(archive)
-	cidrs, err := b.SourceCIDRs(ctx)
-	if err != nil {
-		return ami.Image{}, errors.Join(err, own.discard())
-	}
-	builder, err := b.Packer(ctx)
-	if err != nil {
-		return ami.Image{}, errors.Join(err, own.discard())
-	}
-	defer func() {
-		err = errors.Join(err, b.leave(ctx, own, dead, err == nil))
-	}()
-	name := ami.Name(b.App, i.Kind, own.id)
-	runTags := map[string]string{
-		ami.TagApp: b.App, ami.TagImage: i.Kind, ami.TagRun: own.id, ami.TagBaking: fingerprint, "Name": "bake " + name,
-	}
-	if b.Commit != "" {
-		runTags[ami.TagCommit] = b.Commit
-	}
-	stage.Update("log: %s", filepath.Join(own.folder, "packer.log"))
-	group, err := b.Workshop.Admit(ctx, name, cidrs, runTags)
-	if err != nil {
-		return ami.Image{}, err
-	}
-	tags := b.tags(i, own.id, fingerprint, b.Commit)
-	building := progress.Start(stage.Inside(ctx), "build with Packer")
-	artifact, err := builder.Build(ctx, packer.Build{
-		Templates: b.Templates, Name: i.Kind, Folder: own.folder, Lock: own.lock,
-		Progress: func(step string) { building.Update("%s", step) },
-		Variables: packer.Variables{
-			Region: b.Region, Endpoint: b.Endpoint,
-			SourceAMI: i.Parent.ID, RootDevice: i.Parent.RootDevice, InstanceType: i.InstanceType,
-			SSHUsername: i.User, SecurityGroup: group, Encrypted: true,
-			PollingDelay: int(pollingDelay / time.Second), PollingAttempts: pollingAttempts,
-			AMIName: name, AMIDescription: fmt.Sprintf("%s image of %s", i.Kind, b.App),
-			Tags: tags, RunTags: runTags,
-			Run: name, Archive: archive, Inputs: inputs(i, own.id, fingerprint),
-		},
-	})
-	building.End(&err)
-	if err != nil {
-		return ami.Image{}, err
-	}
-	image, err = b.Catalogue.Get(ctx, artifact.AMIs[b.Region])
-	if err != nil {
-		return ami.Image{}, err
-	}
-	if image.State != "available" || image.Tags[ami.TagRun] != own.id {
-		return ami.Image{}, fmt.Errorf("image %s is %s and of run %q, not available and of run %q", image.ID, image.State, image.Tags[ami.TagRun], own.id)
-	}
-	return b.finish(ctx, image, tags, fingerprint)
-}
-
-// tags are an image's before it is finished. The release is the run that made it.
-func (b *Baker) tags(i Image, run, fingerprint, commit string) map[string]string {
-	tags := map[string]string{
-		ami.TagApp: b.App, ami.TagImage: i.Kind, ami.TagParent: i.Parent.ID, ami.TagRun: run, ami.TagBaking: fingerprint,
-		"Name": ami.Name(b.App, i.Kind, run),
-	}
-	if commit != "" {
-		tags[ami.TagCommit] = commit
-	}
-	if i.Kind == ami.App {
-		tags[ami.TagRelease] = run
-	}
-	return tags
-}
-
-// inputs are what provision.sh is told.
-func inputs(i Image, run, fingerprint string) map[string]string {
-	inputs := map[string]string{"FINGERPRINT": fingerprint}
-	if i.Kind == ami.App {
-		inputs["RELEASE"] = run
-	}
-	maps.Copy(inputs, i.Inputs)
-	return inputs
-}
-
-// finish tags an image that is complete. The fingerprint comes with it: an image that has it is finished.
-func (b *Baker) finish(ctx context.Context, image ami.Image, tags map[string]string, fingerprint string) (ami.Image, error) {
-	tags = maps.Clone(tags)
-	tags[ami.TagFingerprint] = fingerprint
-	if err := b.Catalogue.Tag(ctx, image, tags); err != nil {
-		return ami.Image{}, err
-	}
-	image.Tags = tags
-	return image, nil
-}
-
-// leave clears away what the run needed, and what Packer leaves where it fails: the image, when it ends while EC2 still
-// makes it, and its instance, when it ends while that still starts. It looks a second time for what dead runs left: EC2
-// may have been told to make it just before they died. What cannot be cleared away after a success is for the next run.
-func (b *Baker) leave(ctx context.Context, own *run, dead []*run, done bool) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupLimit)
-	defer cancel()
-	all, err := b.Workshop.Leftovers(ctx, b.App)
-	if err == nil {
-		left := of(all, own.id)
-		if done { // what was tagged a moment ago may look unfinished yet
-			left = slices.DeleteFunc(left, func(l ami.Leftover) bool { return l.Kind == ami.UnfinishedImage || l.Kind == ami.Snapshot })
+// beginRun begins a run as soon as no living one makes the same image, and returns the dead ones with it.
+func (b *Baker) beginRun(ctx context.Context, stage *progress.Stage, what provision.Stage, fingerprint string) (own *run, dead []*run, err error) {
+	for {
+		own, same, dead, err := b.runs().begin(ctx, what, fingerprint)
+		if err != nil || same == nil {
+			return own, dead, err
 		}
-		for _, d := range dead {
-			left = append(left, of(all, d.id)...)
+		if err := awaitRun(ctx, stage, same); err != nil {
+			return nil, nil, err
 		}
-		err = b.Workshop.Remove(ctx, left)
 	}
-	if err != nil {
-		own.release()
-		err = fmt.Errorf("remove what run %s left: %w", own.id, err)
-	} else {
-		err = errors.Join(own.end(), endAll(dead), b.runs().prune())
-	}
-	if err != nil && done {
-		progress.Note(ctx, "%s; the next bake tries again", err)
-		return nil
-	}
-	return err
 }
 
-func archive(folder string, bundle *provision.Bundle) (path string, err error) {
-	if err := os.MkdirAll(folder, 0o755); err != nil {
-		return "", err
-	}
-	f, err := os.Create(filepath.Join(folder, "archive.tar.gz"))
-	if err != nil {
-		return "", err
-	}
-	if err := errors.Join(bundle.Archive(f), f.Close()); err != nil {
-		return "", fmt.Errorf("write provisioning archive: %w", err)
-	}
-	return f.Name(), nil
-}
+func (b *Baker) runs() runs { return runs{app: b.options.App, folder: b.options.Folder} }

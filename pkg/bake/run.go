@@ -2,6 +2,7 @@ package bake
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,9 +12,9 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/ingot-build/ingot/internal/lockfile"
 	"github.com/ingot-build/ingot/pkg/ami"
+	"github.com/ingot-build/ingot/pkg/provision"
 )
 
 // keptRuns is how many folders of past runs are kept for their logs.
@@ -23,7 +24,8 @@ const keptRuns = 20
 // ended well and cleared everything away. The record is locked for as long as the run or its Packer lives: Packer has
 // the locked file open too, and goes on where the run alone is killed. So a record that can be locked is a dead run's.
 type run struct {
-	kind, id    string
+	stage       provision.Stage
+	id          string
 	fingerprint string // of what it bakes; empty where the run was killed before it had written that
 	folder      string
 	lock        *os.File // its record, open and locked; nil where another process has the lock
@@ -39,13 +41,13 @@ func (r *run) end() error {
 	return errors.Join(os.Remove(recordFile(r.folder)), r.lock.Close())
 }
 
-// discard ends a run that has done nothing.
-func (r *run) discard() error {
+// remove ends a run that has done nothing.
+func (r *run) remove() error {
 	return errors.Join(os.RemoveAll(r.folder), r.lock.Close())
 }
 
-// release leaves a run as it is, for whoever comes next.
-func (r *run) release() {
+// unlock leaves a run as it is, for whoever comes next.
+func (r *run) unlock() {
 	if r.lock != nil {
 		_ = r.lock.Close() // nothing was written
 	}
@@ -56,57 +58,54 @@ type runs struct{ app, folder string }
 
 func recordFile(folder string) string { return filepath.Join(folder, "run.json") }
 
-// claim begins a run, unless a living one bakes the same: then it returns that one. Dead runs come back locked, so that
+// begin begins a run, unless a living one bakes the same: then it returns that one. Dead runs come back locked, so that
 // no other process takes care of them as well.
-func (r runs) claim(kind, fingerprint string) (own, same *run, dead []*run, err error) {
-	unlock, err := r.exclusively()
+func (r runs) begin(ctx context.Context, stage provision.Stage, fingerprint string) (own, same *run, dead []*run, err error) {
+	unlock, err := r.lock(ctx)
 	if err != nil {
 		return nil, nil, nil, err
 	}
 	defer unlock()
-	alive, dead, err := r.list()
+	alive, dead, err := r.read()
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	if i := slices.IndexFunc(alive, func(a *run) bool { return a.kind == kind && a.fingerprint == fingerprint }); i >= 0 {
-		releaseAll(dead)
+	if i := slices.IndexFunc(alive, func(a *run) bool { return a.stage == stage && a.fingerprint == fingerprint }); i >= 0 {
+		unlockAll(dead)
 		return nil, alive[i], nil, nil
 	}
-	if own, err = r.create(kind, fingerprint); err != nil {
-		releaseAll(dead)
+	if own, err = r.create(stage, fingerprint); err != nil {
+		unlockAll(dead)
 		return nil, nil, nil, err
 	}
 	return own, nil, dead, nil
 }
 
-// look returns the runs that have a record: the living ones, and the dead ones locked.
-func (r runs) look() (alive, dead []*run, err error) {
-	unlock, err := r.exclusively()
+// list returns the runs that have a record: the living ones, and the dead ones locked.
+func (r runs) list(ctx context.Context) (alive, dead []*run, err error) {
+	unlock, err := r.lock(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer unlock()
-	return r.list()
+	return r.read()
 }
 
-// exclusively keeps other processes from beginning and finding runs: a record is locked only a moment after it is made.
-func (r runs) exclusively() (unlock func(), err error) {
+// lock keeps other processes from beginning and finding runs: a record is locked only a moment after it is made.
+func (r runs) lock(ctx context.Context) (unlock func(), err error) {
 	if err := os.MkdirAll(r.folder, 0o755); err != nil {
 		return nil, fmt.Errorf("lock the runs: %w", err)
 	}
-	file, err := os.OpenFile(filepath.Join(r.folder, "lock"), os.O_CREATE|os.O_RDWR, 0o644)
+	file, err := lockfile.Wait(ctx, filepath.Join(r.folder, "lock"))
 	if err != nil {
 		return nil, fmt.Errorf("lock the runs: %w", err)
-	}
-	if err := flock(file, unix.LOCK_EX); err != nil {
-		return nil, errors.Join(fmt.Errorf("lock the runs in %q: %w", r.folder, err), file.Close())
 	}
 	return func() { _ = file.Close() }, nil // nothing was written
 }
 
-func (r runs) create(kind, fingerprint string) (*run, error) {
-	own := &run{kind: kind, id: ami.NewRun(time.Now()), fingerprint: fingerprint}
-	own.folder = filepath.Join(r.folder, ami.Name(r.app, kind, own.id))
+func (r runs) create(stage provision.Stage, fingerprint string) (*run, error) {
+	own := &run{stage: stage, id: ami.NewRun(time.Now()), fingerprint: fingerprint}
+	own.folder = filepath.Join(r.folder, ami.Name(r.app, stage, own.id))
 	data, err := json.Marshal(record{Fingerprint: fingerprint})
 	if err != nil {
 		return nil, fmt.Errorf("begin a run: %w", err)
@@ -118,14 +117,14 @@ func (r runs) create(kind, fingerprint string) (*run, error) {
 		return nil, fmt.Errorf("begin a run: %w", err)
 	}
 	_, err = own.lock.Write(data)
-	if err = errors.Join(err, flock(own.lock, unix.LOCK_EX|unix.LOCK_NB)); err != nil {
-		return nil, errors.Join(fmt.Errorf("begin a run: %w", err), own.discard())
+	if err = errors.Join(err, lockfile.TryFile(own.lock)); err != nil {
+		return nil, errors.Join(fmt.Errorf("begin a run: %w", err), own.remove())
 	}
 	return own, nil
 }
 
-// list reads every record. The caller keeps others from making new ones.
-func (r runs) list() (alive, dead []*run, err error) {
+// read reads every record. The caller keeps others from making new ones.
+func (r runs) read() (alive, dead []*run, err error) {
 	folders, err := r.folders()
 	if err != nil {
 		return nil, nil, err
@@ -135,7 +134,7 @@ func (r runs) list() (alive, dead []*run, err error) {
 		switch {
 		case errors.Is(err, fs.ErrNotExist): // it has ended
 		case err != nil:
-			releaseAll(dead)
+			unlockAll(dead)
 			return nil, nil, err
 		case found.lock == nil:
 			alive = append(alive, found)
@@ -154,8 +153,8 @@ func (r runs) folders() ([]*run, error) {
 	}
 	var found []*run
 	for _, e := range entries {
-		if kind, id, ok := ami.ParseName(r.app, e.Name()); ok {
-			found = append(found, &run{kind: kind, id: id, folder: filepath.Join(r.folder, e.Name())})
+		if stage, id, ok := ami.ParseName(r.app, e.Name()); ok {
+			found = append(found, &run{stage: stage, id: id, folder: filepath.Join(r.folder, e.Name())})
 		}
 	}
 	slices.SortFunc(found, func(a, b *run) int { return cmp.Compare(a.id, b.id) })
@@ -168,13 +167,13 @@ func (r *run) open() error {
 	if err != nil {
 		return fmt.Errorf("read the record of a run: %w", err)
 	}
-	switch err := flock(file, unix.LOCK_EX|unix.LOCK_NB); {
+	switch err := lockfile.TryFile(file); {
 	case err == nil:
 		r.lock = file
-	case errors.Is(err, unix.EWOULDBLOCK):
+	case errors.Is(err, lockfile.ErrLocked):
 		defer file.Close()
 	default:
-		return errors.Join(fmt.Errorf("lock %q: %w", file.Name(), err), file.Close())
+		return errors.Join(err, file.Close())
 	}
 	var said record
 	if json.NewDecoder(file).Decode(&said) == nil {
@@ -182,15 +181,15 @@ func (r *run) open() error {
 	}
 	// It may have ended since it was opened; then the lock is one on nothing.
 	if _, err := os.Stat(file.Name()); err != nil {
-		r.release()
+		r.unlock()
 		return fmt.Errorf("read the record of a run: %w", err)
 	}
 	return nil
 }
 
 // prune removes the folders of all but the newest runs that have ended.
-func (r runs) prune() error {
-	unlock, err := r.exclusively()
+func (r runs) prune(ctx context.Context) error {
+	unlock, err := r.lock(ctx)
 	if err != nil {
 		return err
 	}
@@ -218,17 +217,18 @@ func endAll(all []*run) error {
 	return errors.Join(errs...)
 }
 
-func releaseAll(all []*run) {
+func ofStage(all []*run, stage provision.Stage) []*run {
+	var its []*run
 	for _, r := range all {
-		r.release()
+		if r.stage == stage {
+			its = append(its, r)
+		}
 	}
+	return its
 }
 
-// flock locks an open file; a signal may come in between.
-func flock(file *os.File, how int) error {
-	for {
-		if err := unix.Flock(int(file.Fd()), how); !errors.Is(err, unix.EINTR) {
-			return err
-		}
+func unlockAll(all []*run) {
+	for _, r := range all {
+		r.unlock()
 	}
 }

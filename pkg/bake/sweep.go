@@ -25,51 +25,51 @@ type Leftover struct {
 // runs that may be alive. What could not be removed is in the error. The records of dead runs stay: the next bake looks
 // once more for what EC2 made of their last words, and forgets them.
 func (b *Baker) Sweep(ctx context.Context, older time.Duration, remove bool) (found []Leftover, spared int, err error) {
-	alive, dead, err := b.runs().look()
+	alive, dead, err := b.runs().list(ctx)
 	if err != nil {
 		return nil, 0, err
 	}
-	defer releaseAll(dead)
-	all, err := b.Workshop.Leftovers(ctx, b.App)
+	defer unlockAll(dead)
+	all, err := b.ec2.Leftovers(ctx, b.options.App)
 	if err != nil {
 		return nil, 0, err
 	}
-	judge := judge{alive: alive, dead: dead, older: older, now: time.Now()}
-	var condemned []ami.Leftover
+	known := knownRuns{alive: alive, dead: dead, older: older, now: time.Now()}
+	var ofDead []ami.Leftover
 	for _, l := range all {
-		why := judge.why(l.Run)
+		why := known.whyDead(l.Run)
 		if why == "" {
 			spared++
 			continue
 		}
 		began, _ := ami.Began(l.Run)
 		found = append(found, Leftover{Leftover: l, Began: began, Why: why})
-		condemned = append(condemned, l)
+		ofDead = append(ofDead, l)
 	}
 	if remove {
-		err = b.Workshop.Remove(ctx, condemned)
+		err = b.ec2.RemoveLeftovers(ctx, ofDead)
 	}
 	return found, spared, err
 }
 
-// judge tells dead runs from living ones.
-type judge struct {
+// knownRuns tells dead runs from living ones.
+type knownRuns struct {
 	alive, dead []*run // of this machine
 	older       time.Duration
 	now         time.Time
 }
 
-// why says why a run counts as dead; it says nothing of one that may be alive.
-func (j judge) why(id string) string {
+// whyDead says why a run counts as dead; it says nothing of one that may be alive.
+func (k knownRuns) whyDead(id string) string {
 	is := func(r *run) bool { return r.id == id }
 	began, known := ami.Began(id)
-	switch age := j.now.Sub(began); {
-	case slices.ContainsFunc(j.alive, is):
+	switch age := k.now.Sub(began); {
+	case slices.ContainsFunc(k.alive, is):
 		return ""
-	case slices.ContainsFunc(j.dead, is):
+	case slices.ContainsFunc(k.dead, is):
 		return "neither it nor its Packer lives"
-	case known && age > j.older:
-		return fmt.Sprintf("began more than %s ago", j.older)
+	case known && age > k.older:
+		return fmt.Sprintf("began more than %s ago", k.older)
 	}
 	return ""
 }

@@ -18,10 +18,10 @@ var files embed.FS
 // modified is the time of every file in a bundle: the first that a zip file can tell.
 var modified = time.Date(1980, time.January, 1, 0, 0, 0, 0, time.UTC)
 
-// Bundle returns the revision as a zip file: appspec.yml, which copies no files, and the scripts that run the image's own
-// self-check. It holds nothing of any release, so that it fits every image: instances that are launched while a release is
-// rolled out are given the revision before. The bytes are always the same.
-func Bundle() ([]byte, error) {
+// makeBundle returns the revision as a zip file: appspec.yml, which copies no files, and the scripts that run the
+// image's own self-check. It holds nothing of any release, so that it fits every image: instances that are launched
+// while a release is rolled out are given the revision before. The bytes are always the same.
+func makeBundle() ([]byte, error) {
 	var buffer bytes.Buffer
 	bundle := zip.NewWriter(&buffer)
 	err := fs.WalkDir(files, "revision", func(name string, entry fs.DirEntry, err error) error {

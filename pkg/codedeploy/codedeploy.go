@@ -15,12 +15,18 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
 	sdk "github.com/aws/aws-sdk-go-v2/service/codedeploy"
 	"github.com/aws/aws-sdk-go-v2/service/codedeploy/types"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
+
+	"github.com/ingot-build/ingot/internal/lines"
 )
 
-// ErrNotSetUp means that the application, its deployment group or the bucket of its revisions is not there.
-var ErrNotSetUp = errors.New("CodeDeploy is not set up; set it up with: mage infra:apply")
+// ErrNotSetUp means that the application, its deployment group or the bucket of its revisions is not there. Make the
+// infrastructure.
+var ErrNotSetUp = errors.New("CodeDeploy is not set up")
 
 // deploymentAPI is what a deployment is made and watched with.
 type deploymentAPI interface {
@@ -31,23 +37,38 @@ type deploymentAPI interface {
 	BatchGetDeploymentTargets(context.Context, *sdk.BatchGetDeploymentTargetsInput, ...func(*sdk.Options)) (*sdk.BatchGetDeploymentTargetsOutput, error)
 }
 
-// Clients are the AWS services that a Client talks to.
-type Clients struct {
-	API        deploymentAPI // CodeDeploy
-	Groups     groupAPI      // CodeDeploy too: its deployment groups
-	Hooks      hookAPI       // EC2 Auto Scaling
-	Objects    objectAPI     // S3
-	Parameters parameterAPI  // SSM
+// clients are the AWS services that a Client talks to.
+type clients struct {
+	deployments deploymentAPI // CodeDeploy
+	groups      groupAPI      // CodeDeploy too: its deployment groups
+	hooks       hookAPI       // EC2 Auto Scaling
+	objects     objectAPI     // S3
+	parameters  parameterAPI  // SSM
+}
+
+// Options say what a Client deploys.
+type Options struct {
+	App string // the name of the CodeDeploy application and of its deployment group
 }
 
 // Client deploys one application.
 type Client struct {
-	Clients
+	clients
 	app string
 }
 
-// New returns a Client of an application: the name of the CodeDeploy application and of its deployment group.
-func New(c Clients, app string) *Client { return &Client{Clients: c, app: app} }
+// NewFromConfig returns a Client for the account and region of an AWS configuration.
+func NewFromConfig(cfg aws.Config, o Options) *Client {
+	deployments := sdk.NewFromConfig(cfg)
+	return newClient(clients{
+		deployments: deployments, groups: deployments,
+		hooks:      autoscaling.NewFromConfig(cfg),
+		objects:    s3.NewFromConfig(cfg),
+		parameters: ssm.NewFromConfig(cfg),
+	}, o)
+}
+
+func newClient(c clients, o Options) *Client { return &Client{clients: c, app: o.App} }
 
 // Deployment is one deployment of a revision: to the whole fleet, or to one instance that was being launched.
 type Deployment struct {
@@ -73,7 +94,8 @@ type Failure struct {
 	Log      string `json:"log,omitempty"` // the end of what the script wrote, at most 4 KB
 }
 
-// logLines is how much of a script's output an error shows: enough for the self-check's reason and the service's last words.
+// logLines is how much of a script's output an error shows: enough for the self-check's reason and the service's last
+// words.
 const logLines = 12
 
 // Summary says in one line what failed where.
@@ -93,17 +115,13 @@ func (f Failure) String() string {
 // LastLines returns the end of the log, at most n lines, without empty ones and the agent's headings, which repeat the
 // event and the script.
 func (f Failure) LastLines(n int) []string {
-	var lines []string
-	for line := range strings.Lines(f.Log) {
-		line = strings.TrimRight(line, " \t\r\n")
-		if line != "" && line != "LifecycleEvent - "+f.Event && line != "Script - "+f.Script {
-			lines = append(lines, line)
-		}
-	}
-	return lines[max(0, len(lines)-n):]
+	return lines.LastFunc(f.Log, n, func(line string) bool {
+		return line != "" && line != "LifecycleEvent - "+f.Event && line != "Script - "+f.Script
+	})
 }
 
-// FailedError is a deployment that ended badly.
+// FailedError is a deployment that ended badly. A deployment copies nothing, so that the fleet serves what it
+// served before it; what the scripts found wrong is in the deployment's Failures.
 type FailedError struct{ Deployment Deployment }
 
 // Error names the deployment, CodeDeploy's reason, and what failed on which instance.
@@ -115,10 +133,10 @@ func (e *FailedError) Error() string {
 			text += ": " + part
 		}
 	}
-	for _, f := range d.Failures[:min(explained, len(d.Failures))] {
+	for _, f := range d.Failures[:min(maxExplained, len(d.Failures))] {
 		text += "\n  " + f.String()
 	}
-	if more := len(d.Failures) - explained; more > 0 {
+	if more := len(d.Failures) - maxExplained; more > 0 {
 		text += fmt.Sprintf("\n  and %d more", more)
 	}
 	return text
@@ -128,6 +146,19 @@ func (e *FailedError) Error() string {
 func (e *FailedError) NoInstances() bool {
 	return e.Deployment.Code == string(types.ErrorCodeNoInstances)
 }
+
+// InterruptedError is the end of watching a deployment, as the context ended, while it goes on in AWS. The same call
+// watches it again; CodeDeploy's StopDeployment stops it (aws deploy stop-deployment).
+type InterruptedError struct {
+	ID  string // of the deployment
+	Err error  // the context's cause
+}
+
+func (e *InterruptedError) Error() string {
+	return fmt.Sprintf("%v; deployment %s goes on in AWS", e.Err, e.ID)
+}
+
+func (e *InterruptedError) Unwrap() error { return e.Err }
 
 // deployment is CodeDeploy's description of one.
 func deployment(info types.DeploymentInfo) Deployment {
@@ -158,8 +189,8 @@ func passed(info types.DeploymentInfo) bool {
 	return info.Status == types.DeploymentStatusSucceeded && (info.DeploymentOverview == nil || info.DeploymentOverview.Failed == 0)
 }
 
-// setUp makes errors about what infra:apply would make wrap ErrNotSetUp.
-func setUp(err error) error {
+// wrapNotSetUp makes errors about missing infrastructure wrap ErrNotSetUp.
+func wrapNotSetUp(err error) error {
 	if err == nil {
 		return nil
 	}

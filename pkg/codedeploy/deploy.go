@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"time"
@@ -14,6 +13,8 @@ import (
 	sdk "github.com/aws/aws-sdk-go-v2/service/codedeploy"
 	"github.com/aws/aws-sdk-go-v2/service/codedeploy/types"
 
+	"github.com/ingot-build/ingot/internal/lag"
+	"github.com/ingot-build/ingot/internal/wait"
 	"github.com/ingot-build/ingot/pkg/progress"
 )
 
@@ -22,86 +23,92 @@ const (
 	firstPoll = 500 * time.Millisecond
 	lastPoll  = 10 * time.Second
 
-	// watched is of how many instances the running events are shown: as many as one call describes.
-	watched = 25
+	// maxTargets is of how many instances the running events are shown: as many as one call describes.
+	maxTargets = 25
 )
 
-// Deploy deploys a revision over the fleet and waits for the end. The description says for what, "release …"; together they
-// tell a deployment from others, so that one which an earlier run started is watched instead of started twice, and one
-// which that run saw to its end is not made again. Another deployment that is under way is waited for. Where ctx ends, the
-// deployment goes on. A deployment of which any instance failed has failed, whatever the deployment configuration makes of it:
-// CodeDeployDefault.AllAtOnce is content with one that passed. Errors are a *FailedError, or wrap ErrNotSetUp, where that is the cause.
+// Deploy deploys a revision over the fleet and waits for the end. The description says for what, "release …"; together
+// they tell a deployment from others, so that one which an earlier run started is watched instead of started twice, and
+// one which that run saw to its end is not made again. Another deployment that is under way is waited for. Where ctx
+// ends, the deployment goes on. A deployment of which any instance failed has failed, whatever the deployment
+// configuration makes of it: CodeDeployDefault.AllAtOnce is content with one that passed. Errors wrap a *FailedError,
+// an *InterruptedError or ErrNotSetUp where that is the cause.
 func (c *Client) Deploy(ctx context.Context, revision Revision, description string) (result Deployment, err error) {
+	return c.deploy(ctx, revision, description, passed)
+}
+
+// deploy deploys a revision, unless the newest deployment is one of it and is done.
+func (c *Client) deploy(ctx context.Context, revision Revision, description string, done func(types.DeploymentInfo) bool) (result Deployment, err error) {
 	stage := progress.Start(ctx, "deploy %s with CodeDeploy", description)
 	defer stage.End(&err)
-	result, err = c.deploy(ctx, stage, revision, description)
+	result, err = c.deployOnce(ctx, stage, revision, description, done)
 	if err != nil {
 		return result, fmt.Errorf("deploy %s: %w", description, err)
 	}
 	return result, nil
 }
 
-func (c *Client) deploy(ctx context.Context, stage *progress.Stage, revision Revision, description string) (Deployment, error) {
+func (c *Client) deployOnce(ctx context.Context, stage *progress.Stage, revision Revision, description string, done func(types.DeploymentInfo) bool) (Deployment, error) {
 	for poll := firstPoll; ; poll = nextPoll(poll) {
-		last, err := c.newest(ctx)
+		last, err := c.newestDeployments(ctx)
 		if err != nil {
 			return Deployment{}, err
 		}
 		// Those of Auto Scaling concern one new instance each; the newest of the others says what the fleet was last told.
 		last = slices.DeleteFunc(last, byAutoScaling)
-		if len(last) > 0 && revision.is(last[0].Revision) && aws.ToString(last[0].Description) == description {
+		if len(last) > 0 && revision.isOf(last[0].Revision) && aws.ToString(last[0].Description) == description {
 			switch {
-			case passed(last[0]):
+			case done(last[0]):
 				return deployment(last[0]), nil
 			case !over(last[0].Status):
-				return c.watch(ctx, stage, aws.ToString(last[0].DeploymentId))
+				return c.awaitEnd(ctx, stage, aws.ToString(last[0].DeploymentId))
 			}
 		}
-		out, err := c.API.CreateDeployment(ctx, &sdk.CreateDeploymentInput{
+		out, err := c.deployments.CreateDeployment(ctx, &sdk.CreateDeploymentInput{
 			ApplicationName: &c.app, DeploymentGroupName: &c.app, Revision: revision.location(), Description: &description,
 		})
 		if err == nil {
-			return c.watch(ctx, stage, aws.ToString(out.DeploymentId))
+			return c.awaitEnd(ctx, stage, aws.ToString(out.DeploymentId))
 		}
 		if _, busy := errors.AsType[*types.DeploymentLimitExceededException](err); !busy {
-			return Deployment{}, fmt.Errorf("create deployment: %w", setUp(err))
+			return Deployment{}, fmt.Errorf("create deployment: %w", wrapNotSetUp(err))
 		}
 		other := "another deployment"
 		if len(last) > 0 && !over(last[0].Status) {
 			other = fmt.Sprintf("deployment %s (%s)", aws.ToString(last[0].DeploymentId), aws.ToString(last[0].Description))
 		}
 		stage.Update("waiting for %s", other)
-		if wait(ctx, poll) != nil {
+		if wait.About(ctx, poll) != nil {
 			return Deployment{}, fmt.Errorf("%w while it waited for %s: %w", context.Cause(ctx), other, err)
 		}
 	}
 }
 
-// watch waits for the end of a deployment.
-func (c *Client) watch(ctx context.Context, stage *progress.Stage, id string) (Deployment, error) {
+// awaitEnd waits for the end of a deployment.
+func (c *Client) awaitEnd(ctx context.Context, stage *progress.Stage, id string) (Deployment, error) {
+	begin := time.Now()
 	for poll := firstPoll; ; poll = nextPoll(poll) {
-		found, err := c.describe(ctx, []string{id})
-		if ctx.Err() == nil && err == nil && len(found) == 0 {
+		found, err := c.describeDeployments(ctx, []string{id})
+		if ctx.Err() == nil && err == nil && len(found) == 0 && time.Since(begin) >= lag.Limit {
 			err = fmt.Errorf("deployment %s is not there", id)
 		}
 		if err == nil && len(found) > 0 {
 			if over(found[0].Status) {
-				return c.finish(ctx, found[0])
+				return c.resultOf(ctx, found[0])
 			}
-			stage.Update("%s", c.line(ctx, found[0]))
+			stage.Update("%s", c.progressLine(ctx, found[0]))
 		}
 		if ctx.Err() == nil && err != nil {
 			return Deployment{}, err
 		}
-		if wait(ctx, poll) != nil {
-			return Deployment{ID: id}, fmt.Errorf("%w; deployment %s goes on in AWS: the same command watches it again, and this stops it: aws deploy stop-deployment --deployment-id %s",
-				context.Cause(ctx), id, id)
+		if wait.About(ctx, poll) != nil {
+			return Deployment{ID: id}, &InterruptedError{ID: id, Err: context.Cause(ctx)}
 		}
 	}
 }
 
-// finish turns the end of a deployment into its result.
-func (c *Client) finish(ctx context.Context, info types.DeploymentInfo) (Deployment, error) {
+// resultOf turns the end of a deployment into its result.
+func (c *Client) resultOf(ctx context.Context, info types.DeploymentInfo) (Deployment, error) {
 	d := deployment(info)
 	if passed(info) {
 		return d, nil
@@ -111,8 +118,8 @@ func (c *Client) finish(ctx context.Context, info types.DeploymentInfo) (Deploym
 	return d, errors.Join(&FailedError{Deployment: d}, err)
 }
 
-// line says how far a deployment is: "2 of 4 instances, ValidateService on 1, ApplicationStart on 1".
-func (c *Client) line(ctx context.Context, info types.DeploymentInfo) string {
+// progressLine says how far a deployment is: "2 of 4 instances, ValidateService on 1, ApplicationStart on 1".
+func (c *Client) progressLine(ctx context.Context, info types.DeploymentInfo) string {
 	o := info.DeploymentOverview
 	if info.Status != types.DeploymentStatusInProgress || o == nil {
 		return fmt.Sprintf("%s is %s", aws.ToString(info.DeploymentId), info.Status)
@@ -123,7 +130,7 @@ func (c *Client) line(ctx context.Context, info types.DeploymentInfo) string {
 		text += fmt.Sprintf(", %d failed", o.Failed)
 	}
 	// What runs where is shown, but nothing hangs on it: an error only leaves it out.
-	targets, err := c.targets(ctx, aws.ToString(info.DeploymentId), types.TargetStatusInProgress)
+	targets, err := c.targetsWith(ctx, aws.ToString(info.DeploymentId), types.TargetStatusInProgress)
 	if err != nil {
 		return text
 	}
@@ -147,15 +154,3 @@ func byAutoScaling(info types.DeploymentInfo) bool {
 }
 
 func nextPoll(poll time.Duration) time.Duration { return min(lastPoll, poll*3/2) }
-
-// wait waits about as long as it is told, a fifth more or less, so that the runs of many do not ask in step.
-func wait(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d*4/5 + rand.N(d*2/5))
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-timer.C:
-		return nil
-	}
-}

@@ -206,9 +206,12 @@ func TestDeployIsInterrupted(t *testing.T) {
 		defer cancel()
 		s := &service{}
 		_, err := s.client().Deploy(ctx, one, "release r2")
-		want := "deploy release r2: context deadline exceeded; deployment d-1 goes on in AWS: the same command watches it again, and this stops it: aws deploy stop-deployment --deployment-id d-1"
+		want := "deploy release r2: context deadline exceeded; deployment d-1 goes on in AWS"
 		if err == nil || err.Error() != want || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("error %v\nwant  %s", err, want)
+		}
+		if e, ok := errors.AsType[*InterruptedError](err); !ok || e.ID != "d-1" {
+			t.Errorf("error %#v", err)
 		}
 		// The gap grows, so that a minute's wait is a dozen looks.
 		if s.calls.Load() > 20 {
@@ -220,7 +223,7 @@ func TestDeployIsInterrupted(t *testing.T) {
 func TestDeployWithoutInfrastructure(t *testing.T) {
 	s := &service{create: func(*sdk.CreateDeploymentInput) error { return &types.DeploymentGroupDoesNotExistException{} }}
 	_, err := s.client().Deploy(t.Context(), one, "release r2")
-	if !errors.Is(err, ErrNotSetUp) || !strings.Contains(err.Error(), "mage infra:apply") {
+	if !errors.Is(err, ErrNotSetUp) || !strings.Contains(err.Error(), "CodeDeploy is not set up") {
 		t.Errorf("error %v", err)
 	}
 }
@@ -234,11 +237,38 @@ func TestProgress(t *testing.T) {
 	}}}
 	info := s.add("user", "InProgress", "one.zip", "release r2")
 	info.DeploymentOverview = &types.DeploymentOverview{Succeeded: 1, Failed: 1, InProgress: 3, Pending: 5}
-	if got, want := s.client().line(t.Context(), *info), "d-1: 2 of 10 instances, 1 failed, DownloadBundle on 1, ValidateService on 2"; got != want {
+	if got, want := s.client().progressLine(t.Context(), *info), "d-1: 2 of 10 instances, 1 failed, DownloadBundle on 1, ValidateService on 2"; got != want {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
 	// However many instances there are, a look is three calls, and here the first was made before.
 	if s.calls.Load() != 2 {
 		t.Errorf("%d calls", s.calls.Load())
+	}
+}
+
+// A deployment that was just made may take some seconds to be found.
+func TestDeployWaitsForDeployment(t *testing.T) {
+	for name, test := range map[string]struct {
+		hidden time.Duration
+		err    string
+	}{
+		"seconds":  {hidden: 10 * time.Second},
+		"for good": {hidden: time.Hour, err: "deployment d-1 is not there"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				begin := time.Now()
+				s := &service{}
+				s.step = func(s *service) {
+					if s.hidden = time.Since(begin) < test.hidden; !s.hidden {
+						succeed(s.deployments[0])
+					}
+				}
+				_, err := s.client().Deploy(t.Context(), one, "release r1")
+				if (err == nil) != (test.err == "") || err != nil && !strings.Contains(err.Error(), test.err) {
+					t.Errorf("error %v", err)
+				}
+			})
+		})
 	}
 }

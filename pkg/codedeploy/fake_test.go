@@ -2,8 +2,10 @@ package codedeploy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -18,12 +20,13 @@ type service struct {
 	targets     map[string][]types.InstanceTarget
 	create      func(in *sdk.CreateDeploymentInput) error // nil: none fails
 	step        func(s *service)                          // before each description
+	hidden      bool                                      // no deployment is found
 	did         []string                                  // calls that change something
 	calls       atomic.Int64
 }
 
 func (s *service) client() *Client {
-	return New(Clients{API: s}, "hello")
+	return newClient(clients{deployments: s}, Options{App: "hello"})
 }
 
 // add makes a deployment.
@@ -49,23 +52,35 @@ func (s *service) CreateDeployment(_ context.Context, in *sdk.CreateDeploymentIn
 	return &sdk.CreateDeploymentOutput{DeploymentId: info.DeploymentId}, nil
 }
 
-func (s *service) ListDeployments(context.Context, *sdk.ListDeploymentsInput, ...func(*sdk.Options)) (*sdk.ListDeploymentsOutput, error) {
+// ListDeployments lists in an order of its own, as the API promises none, and page by page.
+func (s *service) ListDeployments(_ context.Context, in *sdk.ListDeploymentsInput, _ ...func(*sdk.Options)) (*sdk.ListDeploymentsOutput, error) {
+	const pageSize = 10
 	s.calls.Add(1)
-	out := &sdk.ListDeploymentsOutput{}
-	for _, d := range slices.Backward(s.deployments) {
-		out.Deployments = append(out.Deployments, *d.DeploymentId)
+	var ids []string
+	for _, d := range s.deployments {
+		if r := in.CreateTimeRange; r == nil || !d.CreateTime.Before(*r.Start) {
+			ids = append(ids, *d.DeploymentId)
+		}
+	}
+	begin, _ := strconv.Atoi(aws.ToString(in.NextToken))
+	out := &sdk.ListDeploymentsOutput{Deployments: ids[begin:]}
+	if len(out.Deployments) > pageSize {
+		out.Deployments, out.NextToken = out.Deployments[:pageSize], aws.String(strconv.Itoa(begin+pageSize))
 	}
 	return out, nil
 }
 
 func (s *service) BatchGetDeployments(_ context.Context, in *sdk.BatchGetDeploymentsInput, _ ...func(*sdk.Options)) (*sdk.BatchGetDeploymentsOutput, error) {
 	s.calls.Add(1)
+	if len(in.DeploymentIds) > 25 {
+		return nil, errors.New("more than 25 deployments at once")
+	}
 	if s.step != nil {
 		s.step(s)
 	}
 	out := &sdk.BatchGetDeploymentsOutput{}
 	for _, d := range s.deployments { // in an order of its own, as the API promises none
-		if slices.Contains(in.DeploymentIds, *d.DeploymentId) {
+		if slices.Contains(in.DeploymentIds, *d.DeploymentId) && !s.hidden {
 			out.DeploymentsInfo = append(out.DeploymentsInfo, *d)
 		}
 	}

@@ -47,7 +47,7 @@ func BucketParameter(app string) string { return "/ingot/" + app + "/revisions" 
 func (c *Client) Ensure(ctx context.Context) (revision Revision, err error) {
 	stage := progress.Start(ctx, "put the CodeDeploy revision in place")
 	defer stage.End(&err)
-	bundle, err := Bundle()
+	bundle, err := makeBundle()
 	if err != nil {
 		return Revision{}, err
 	}
@@ -58,17 +58,17 @@ func (c *Client) Ensure(ctx context.Context) (revision Revision, err error) {
 	sum := sha256.Sum256(bundle)
 	revision = Revision{Bucket: bucket, Key: hex.EncodeToString(sum[:]) + ".zip"}
 	checksum := base64.StdEncoding.EncodeToString(sum[:])
-	found, err := c.head(ctx, &revision, checksum)
+	found, err := c.findRevision(ctx, &revision, checksum)
 	if found || err != nil {
 		return revision, err
 	}
-	out, err := c.Objects.PutObject(ctx, &s3.PutObjectInput{
+	out, err := c.objects.PutObject(ctx, &s3.PutObjectInput{
 		Bucket: &revision.Bucket, Key: &revision.Key, Body: bytes.NewReader(bundle), ContentType: aws.String("application/zip"),
 		ChecksumAlgorithm: s3types.ChecksumAlgorithmSha256, ChecksumSHA256: &checksum, IfNoneMatch: aws.String("*"),
 	})
 	if e, ok := errors.AsType[smithy.APIError](err); ok && (e.ErrorCode() == "PreconditionFailed" || e.ErrorCode() == "ConditionalRequestConflict") {
 		// Another run put it there a moment ago.
-		if found, err = c.head(ctx, &revision, checksum); found || err != nil {
+		if found, err = c.findRevision(ctx, &revision, checksum); found || err != nil {
 			return revision, err
 		}
 		return Revision{}, fmt.Errorf("upload revision %q: it came and went", revision.Key)
@@ -82,7 +82,7 @@ func (c *Client) Ensure(ctx context.Context) (revision Revision, err error) {
 
 func (c *Client) bucket(ctx context.Context) (string, error) {
 	name := BucketParameter(c.app)
-	out, err := c.Parameters.GetParameter(ctx, &ssm.GetParameterInput{Name: &name})
+	out, err := c.parameters.GetParameter(ctx, &ssm.GetParameterInput{Name: &name})
 	if _, none := errors.AsType[*ssmtypes.ParameterNotFound](err); none {
 		return "", fmt.Errorf("get parameter %q: %w", name, ErrNotSetUp)
 	}
@@ -92,9 +92,9 @@ func (c *Client) bucket(ctx context.Context) (string, error) {
 	return aws.ToString(out.Parameter.Value), nil
 }
 
-// head looks for the object, and fails where it is not what its name says.
-func (c *Client) head(ctx context.Context, revision *Revision, checksum string) (found bool, err error) {
-	out, err := c.Objects.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &revision.Bucket, Key: &revision.Key, ChecksumMode: s3types.ChecksumModeEnabled})
+// findRevision looks for the object, and fails where it is not what its name says.
+func (c *Client) findRevision(ctx context.Context, revision *Revision, checksum string) (found bool, err error) {
+	out, err := c.objects.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &revision.Bucket, Key: &revision.Key, ChecksumMode: s3types.ChecksumModeEnabled})
 	if _, none := errors.AsType[*s3types.NotFound](err); none {
 		return false, nil
 	}
@@ -124,8 +124,8 @@ func (r Revision) location() *types.RevisionLocation {
 	return &types.RevisionLocation{RevisionType: types.RevisionLocationTypeS3, S3Location: location}
 }
 
-// is tells whether a deployment is one of this revision. The key is a digest, so it says all.
-func (r Revision) is(location *types.RevisionLocation) bool {
+// isOf tells whether a deployment is one of this revision. The key is a digest, so it says all.
+func (r Revision) isOf(location *types.RevisionLocation) bool {
 	return location != nil && location.S3Location != nil &&
 		aws.ToString(location.S3Location.Bucket) == r.Bucket && aws.ToString(location.S3Location.Key) == r.Key
 }

@@ -29,11 +29,11 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 
 // The golden file shows what is in the bundle and the digest of its very bytes: a change of either is a new revision.
 func TestBundle(t *testing.T) {
-	bundle, err := Bundle()
+	bundle, err := makeBundle()
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := Bundle()
+	again, err := makeBundle()
 	if err != nil || !bytes.Equal(bundle, again) {
 		t.Fatalf("the second bundle is another one (%v)", err)
 	}
@@ -113,7 +113,9 @@ func (b *bucket) GetParameter(_ context.Context, in *ssm.GetParameterInput, _ ..
 	return &ssm.GetParameterOutput{Parameter: &ssmtypes.Parameter{Value: aws.String("hello-revisions-1")}}, nil
 }
 
-func (b *bucket) client() *Client { return New(Clients{Objects: b, Parameters: b}, "hello") }
+func (b *bucket) client() *Client {
+	return newClient(clients{objects: b, parameters: b}, Options{App: "hello"})
+}
 
 func TestEnsure(t *testing.T) {
 	b := &bucket{}
@@ -148,7 +150,7 @@ func TestEnsureErrors(t *testing.T) {
 		want     string
 		notSetUp bool
 	}{
-		"no infrastructure": {bucket: &bucket{none: true}, want: "mage infra:apply", notSetUp: true},
+		"no infrastructure": {bucket: &bucket{none: true}, want: "CodeDeploy is not set up", notSetUp: true},
 		"another object":    {bucket: &bucket{object: &s3.HeadObjectOutput{ChecksumSHA256: aws.String("other")}}, want: `checksum "other", not the`},
 		"no permission":     {bucket: &bucket{put: func(*bucket) error { return errors.New("AccessDenied") }}, want: `to bucket "hello-revisions-1": AccessDenied`},
 	}

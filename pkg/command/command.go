@@ -12,6 +12,9 @@ import (
 	"os/exec"
 	"strings"
 	"time"
+
+	"github.com/ingot-build/ingot/internal/lines"
+	"github.com/ingot-build/ingot/internal/tail"
 )
 
 // DefaultWaitDelay is how long a program may take to end after it was interrupted, unless its Cmd says otherwise.
@@ -62,7 +65,7 @@ func (Exec) Run(ctx context.Context, c Cmd) error {
 		cmd.Env = append(os.Environ(), c.Env...)
 	}
 	cmd.ExtraFiles = c.Files
-	last := &tail{limit: stderrLimit}
+	last := &tail.Buffer{Limit: stderrLimit}
 	switch w := c.Stderr.(type) {
 	case nil:
 		cmd.Stderr = last
@@ -110,8 +113,8 @@ type Error struct {
 // Error names the command as one could paste it into a shell, the cause, and the last line that the program wrote.
 func (e *Error) Error() string {
 	text := fmt.Sprintf("run %s: %v", Quote(e.Argv), e.Err)
-	if line := lastLine(e.Stderr); line != "" {
-		text += ": " + line
+	for _, last := range lines.Last(e.Stderr, 1) {
+		text += ": " + strings.TrimSpace(last)
 	}
 	return text
 }
@@ -144,24 +147,3 @@ func needsQuote(r rune) bool {
 	plain := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
 	return !plain && !strings.ContainsRune("_-./:=@%+,", r)
 }
-
-func lastLine(text string) string {
-	text = strings.TrimSpace(text)
-	return strings.TrimSpace(text[strings.LastIndexByte(text, '\n')+1:])
-}
-
-// tail keeps the end of what is written to it.
-type tail struct {
-	limit int
-	data  []byte
-}
-
-func (t *tail) Write(p []byte) (int, error) {
-	t.data = append(t.data, p...)
-	if len(t.data) > 2*t.limit {
-		t.data = append(t.data[:0], t.data[len(t.data)-t.limit:]...)
-	}
-	return len(p), nil
-}
-
-func (t *tail) String() string { return string(t.data[max(0, len(t.data)-t.limit):]) }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -95,16 +94,6 @@ func TestQuote(t *testing.T) {
 	}
 }
 
-func TestTailKeepsTheEnd(t *testing.T) {
-	last := &tail{limit: 4}
-	for _, s := range []string{"abc", "defg", "hi", "jklmn"} {
-		_, _ = last.Write([]byte(s))
-	}
-	if got := last.String(); got != "klmn" {
-		t.Errorf("tail = %q", got)
-	}
-}
-
 func pipe(t *testing.T) (r, w *os.File) {
 	t.Helper()
 	r, w, err := os.Pipe()
@@ -113,17 +102,4 @@ func pipe(t *testing.T) (r, w *os.File) {
 	}
 	t.Cleanup(func() { r.Close(); w.Close() })
 	return r, w
-}
-
-func TestLines(t *testing.T) {
-	var got []string
-	l := &Lines{Each: func(line string) { got = append(got, line) }}
-	for _, part := range []string{"on", "e\r\ntwo\n\nthr", "ee\nfour"} {
-		if n, err := l.Write([]byte(part)); n != len(part) || err != nil {
-			t.Errorf("Write(%q) = %d, %v", part, n, err)
-		}
-	}
-	if want := []string{"one", "two", "", "three"}; !slices.Equal(got, want) {
-		t.Errorf("lines %q, want %q", got, want)
-	}
 }

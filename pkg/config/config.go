@@ -14,6 +14,8 @@ import (
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/gohcl"
 	"github.com/hashicorp/hcl/v2/hclparse"
+
+	"github.com/ingot-build/ingot/pkg/probe"
 )
 
 // File is the name of the settings file, at the root of the repository.
@@ -25,17 +27,20 @@ const DefaultRegion = "us-west-1"
 // ErrNotFound is returned by Find where no folder up to the root has an ingot.hcl.
 var ErrNotFound = errors.New("no " + File)
 
-// Config is what ingot.hcl says, with the defaults filled in.
+// Config is what ingot.hcl says, with the defaults filled in. A field with the tag "tfvar" is the input variable of that
+// name in terraform/variables.tf; TerraformVariables collects them.
 type Config struct {
-	// App names everything that is made: images, templates, groups, parameters. 2–24 lower-case letters, digits
-	// and hyphens: a target group's name may have 32 characters (ELBv2), and ours adds a suffix.
-	App string `hcl:"app"`
+	// App names everything that is made: images, templates, groups, parameters. 3–24 lower-case letters, digits
+	// and hyphens: a load balancer's name may have 32 characters (ELBv2), and the names of security groups add a suffix; a
+	// launch template's has at least 3 (EC2).
+	App string `hcl:"app" tfvar:"app"`
 
 	// Region is an AWS region, or empty for the usual AWS chain. AWS_REGION in the environment goes before it.
 	Region string `hcl:"region,optional"`
 
 	Image      *Image      `hcl:"image,block"`
 	Service    *Service    `hcl:"service,block"`
+	Verify     *Verify     `hcl:"verify,block"`
 	Fleet      *Fleet      `hcl:"fleet,block"`
 	Rollout    *Rollout    `hcl:"rollout,block"`
 	CodeDeploy *CodeDeploy `hcl:"codedeploy,block"`
@@ -47,43 +52,65 @@ type Config struct {
 	Root string
 }
 
-// Image is the public image that the base AMI is made from: the newest one that matches.
+// Image is the public image that the base AMI is made from, the newest one that matches; and where and how images are made.
 type Image struct {
-	Owner        string `hcl:"owner,optional"`        // AWS account ID, 12 digits
-	Name         string `hcl:"name,optional"`         // name, with * and ? as wildcards
-	User         string `hcl:"user,optional"`         // the user that SSH logs in as
-	Architecture string `hcl:"architecture,optional"` // x86_64 or arm64
+	Owner        string `hcl:"owner,optional"`                             // AWS account ID, 12 digits
+	Name         string `hcl:"name,optional"`                              // name, with * and ? as wildcards
+	User         string `hcl:"user,optional"`                              // the user that SSH logs in as
+	Architecture string `hcl:"architecture,optional" tfvar:"architecture"` // x86_64 or arm64
+
+	// InstanceType is what images are baked on, with at least 2 GiB of memory; empty for t3.medium, or t4g.medium for arm64.
+	InstanceType string `hcl:"instance_type,optional"`
+
+	// Subnet is the ID of the one to bake in; empty for a public one of the stack, or else of the default VPC.
+	Subnet string `hcl:"subnet,optional"`
+
+	KMSKey   string   `hcl:"kms_key,optional"`   // ID, alias or ARN of the key that encrypts images; empty for the account's default
+	SSHCIDRs []string `hcl:"ssh_cidrs,optional"` // who may reach a baking machine's SSH; empty for this machine's address
 }
 
 // Service is what the application AMI runs.
 type Service struct {
-	Source string `hcl:"source,optional"` // folder of the Go module, relative to the root
-	Port   int    `hcl:"port,optional"`   // TCP port that it listens on
-	Health string `hcl:"health,optional"` // path that answers 200 once it can serve
+	Source string `hcl:"source,optional"`                     // folder of the Go module, relative to the root
+	Port   int    `hcl:"port,optional" tfvar:"port"`          // TCP port that it listens on
+	Health string `hcl:"health,optional" tfvar:"health_path"` // path that answers 200 once it can serve
+}
+
+// Verify says what a rollout asks the service through the load balancer, and which answers are good. No redirect is
+// followed: it counts by its own status.
+type Verify struct {
+	Path   string `hcl:"path,optional"`   // empty for the health path
+	Status string `hcl:"status,optional"` // statuses and ranges of them with commas between, "200,300-399"; empty for 200-399; see Statuses
+}
+
+// Statuses are the answers that Status says; nil where it says none.
+func (v *Verify) Statuses() probe.Statuses {
+	statuses, _ := probe.ParseStatuses(v.Status) // validated when the file was read
+	return statuses
 }
 
 // Fleet is the Auto Scaling group and its load balancer.
 type Fleet struct {
-	InstanceType   string `hcl:"instance_type,optional"`
-	Min            int    `hcl:"min,optional"`             // instances
-	Max            int    `hcl:"max,optional"`             // instances
-	CertificateARN string `hcl:"certificate_arn,optional"` // ACM certificate; with it the load balancer speaks HTTPS
-	Domain         string `hcl:"domain,optional"`          // host name that leads to the load balancer; a certificate needs one
+	InstanceType   string `hcl:"instance_type,optional" tfvar:"instance_type"`
+	Min            int    `hcl:"min,optional" tfvar:"min_size"`                    // instances
+	Max            int    `hcl:"max,optional" tfvar:"max_size"`                    // instances
+	CertificateARN string `hcl:"certificate_arn,optional" tfvar:"certificate_arn"` // ACM certificate; with it the load balancer speaks HTTPS
+	Domain         string `hcl:"domain,optional"`                                  // host name that leads to the load balancer; a certificate needs one
 }
 
 // Rollout says how instances are replaced.
 type Rollout struct {
-	MinHealthy int    `hcl:"min_healthy,optional"` // percent of the desired capacity, 0–100
-	MaxHealthy int    `hcl:"max_healthy,optional"` // percent, 100–200, at most 100 above MinHealthy
-	Warmup     string `hcl:"warmup,optional"`      // duration, whole seconds, at most one hour
+	MinHealthy int           `hcl:"min_healthy,optional" tfvar:"min_healthy_percentage"` // percent of the desired capacity, 0–100
+	MaxHealthy int           `hcl:"max_healthy,optional" tfvar:"max_healthy_percentage"` // percent, 100–200, at most 100 above MinHealthy
+	Warmup     time.Duration `hcl:"warmup,optional" tfvar:"warmup"`                      // whole seconds, at most one hour; at least rollout.MinUngatedWarmup, which is the default then, without CodeDeploy
 
 	// Checkpoints are percentages of the fleet, ascending, at each of which a rollout waits for CheckpointDelay.
-	Checkpoints     []int  `hcl:"checkpoints,optional"`
-	CheckpointDelay string `hcl:"checkpoint_delay,optional"` // duration, whole seconds, at most 48 hours
+	Checkpoints     []int         `hcl:"checkpoints,optional"`
+	CheckpointDelay time.Duration `hcl:"checkpoint_delay,optional"` // whole seconds, at most 48 hours
 
-	// BakeTime is how long the whole new fleet is watched before the old release is given up: a duration in whole
-	// seconds, at most 48 hours.
-	BakeTime string `hcl:"bake_time,optional"`
+	// BakeTime is how long the whole new fleet is watched before the old release is given up: whole seconds, at most 48
+	// hours.
+	BakeTime time.Duration `hcl:"bake_time,optional"`
 
 	// Alarms are names of CloudWatch alarms, at most 10. One in state ALARM rolls back.
 	Alarms []string `hcl:"alarms,optional"`
@@ -95,20 +122,20 @@ type Rollout struct {
 
 // CodeDeploy says whether every new instance passes a CodeDeploy deployment before it serves.
 type CodeDeploy struct {
-	Enabled bool `hcl:"enabled,optional"`
+	Enabled bool `hcl:"enabled,optional" tfvar:"codedeploy"`
 }
 
 // GitHub makes the roles that GitHub Actions takes on. Without a repository nothing is made.
 type GitHub struct {
-	Repository string `hcl:"repository,optional"` // ORG/REPO
+	Repository string `hcl:"repository,optional" tfvar:"github_repository"` // ORG/REPO
 	// OwnerID and RepositoryID are the numbers in the subject of newer repositories' tokens, repo:ORG@OWNERID/REPO@REPOID.
-	OwnerID      string `hcl:"owner_id,optional"`
-	RepositoryID string `hcl:"repository_id,optional"`
+	OwnerID      string `hcl:"owner_id,optional" tfvar:"github_owner_id"`
+	RepositoryID string `hcl:"repository_id,optional" tfvar:"github_repository_id"`
 }
 
 // State says where Terraform's state is kept.
 type State struct {
-	Bucket string `hcl:"bucket,optional"` // S3 bucket; empty for a file on this machine
+	Bucket string `hcl:"bucket,optional" tfvar:"state_bucket"` // S3 bucket; empty for a file on this machine
 }
 
 // Terraform says where the terraform command finds things.
@@ -118,28 +145,15 @@ type Terraform struct {
 	PluginDir string `hcl:"plugin_dir,optional"`
 }
 
-// WarmupDuration is Warmup as a duration.
-func (r *Rollout) WarmupDuration() time.Duration { return duration(r.Warmup) }
-
-// CheckpointDelayDuration is CheckpointDelay as a duration.
-func (r *Rollout) CheckpointDelayDuration() time.Duration { return duration(r.CheckpointDelay) }
-
-// BakeTimeDuration is BakeTime as a duration.
-func (r *Rollout) BakeTimeDuration() time.Duration { return duration(r.BakeTime) }
-
-func duration(s string) time.Duration {
-	d, _ := time.ParseDuration(s) // checked when the file was read
-	return d
-}
-
 // Default returns the settings of a file that says nothing but the application's name.
 func Default() *Config {
 	return &Config{
 		Image:   &Image{Owner: "136693071363", Name: "debian-13-amd64-*", User: "admin", Architecture: "x86_64"},
 		Service: &Service{Source: "service", Port: 8080, Health: "/healthz"},
+		Verify:  &Verify{},
 		Fleet:   &Fleet{InstanceType: "t3.micro", Min: 2, Max: 4},
 		Rollout: &Rollout{
-			MinHealthy: 100, MaxHealthy: 200, Warmup: "30s", CheckpointDelay: "10m", BakeTime: "0s",
+			MinHealthy: 100, MaxHealthy: 200, Warmup: 30 * time.Second, CheckpointDelay: 10 * time.Minute,
 			SkipMatching: true, Standby: "ignore", Protected: "refresh",
 		},
 		CodeDeploy: &CodeDeploy{Enabled: true},
@@ -161,7 +175,7 @@ func Find(dir string) (*Config, error) {
 			return c, err
 		}
 		if at == filepath.Dir(at) {
-			return nil, fmt.Errorf("%w in %q or above it; write one with: echo 'app = \"hello\"' > %s", ErrNotFound, dir, File)
+			return nil, fmt.Errorf("%w in %q or above it", ErrNotFound, dir)
 		}
 	}
 }
@@ -186,11 +200,13 @@ func Parse(src []byte, name string) (*Config, error) {
 	if diags.HasErrors() {
 		return nil, newError(diags)
 	}
+	at := positions(file.Body)
 	c := Default()
-	if diags := gohcl.DecodeBody(file.Body, nil, c); diags.HasErrors() {
+	durations, diags := c.takeDurations(file.Body)
+	if diags := append(gohcl.DecodeBody(file.Body, nil, c), diags...); diags.HasErrors() {
 		return nil, newError(diags)
 	}
-	if diags := c.validate(positions(file.Body)); diags.HasErrors() {
+	if diags := c.validate(at, durations); diags.HasErrors() {
 		return nil, newError(diags)
 	}
 	return c, nil

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"net/netip"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -10,10 +11,13 @@ import (
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
+
+	"github.com/ingot-build/ingot/pkg/probe"
+	"github.com/ingot-build/ingot/pkg/rollout"
 )
 
 var (
-	appPattern        = regexp.MustCompile(`^[a-z][a-z0-9-]{0,22}[a-z0-9]$`)
+	appPattern        = regexp.MustCompile(`^[a-z][a-z0-9-]{1,22}[a-z0-9]$`)
 	regionPattern     = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-[0-9]$`)
 	accountPattern    = regexp.MustCompile(`^([0-9]{12}|self|amazon)$`)
 	userPattern       = regexp.MustCompile(`^[a-z_][a-z0-9_-]{0,31}$`)
@@ -23,7 +27,18 @@ var (
 	repositoryPattern = regexp.MustCompile(`^(|[A-Za-z0-9](-?[A-Za-z0-9])*/[A-Za-z0-9._-]+)$`)
 	numberPattern     = regexp.MustCompile(`^[0-9]{0,20}$`)
 	bucketPattern     = regexp.MustCompile(`^(|[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])$`)
+	subnetPattern     = regexp.MustCompile(`^(|subnet-[0-9a-f]{8}([0-9a-f]{9})?)$`)
+	keyPattern        = regexp.MustCompile(`^(|(arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:)?(key/)?(mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})|(arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:)?alias/[A-Za-z0-9/_-]+)$`)
 	certPattern       = regexp.MustCompile(`^(|arn:aws[a-z-]*:acm:[a-z0-9-]+:[0-9]{12}:certificate/.+)$`)
+)
+
+// Names that AWS keeps for itself: of load balancers, of security groups, and of buckets, one of which begins with the
+// application's name. See https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html. The same rules in
+// terraform/variables.tf; a test compares them.
+var (
+	reservedApp    = regexp.MustCompile(`^(internal-|sg-|xn--|sthree-|amzn-s3-demo-)`)
+	reservedBucket = regexp.MustCompile(`^(xn--|sthree-|amzn-s3-demo-)|(-s3alias|--ol-s3|\.mrap|--x-s3|--table-s3)$`)
+	noBucket       = regexp.MustCompile(`\.\.|^[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+$`) // an IP address is none
 )
 
 // What Auto Scaling's preferences of an instance refresh allow.
@@ -72,25 +87,36 @@ func positions(body hcl.Body) position {
 	}
 }
 
-func (c *Config) validate(at position) hcl.Diagnostics {
+// validate checks every setting, and reads those that are durations from their texts.
+func (c *Config) validate(at position, durations map[string]string) hcl.Diagnostics {
 	var diags hcl.Diagnostics
 	check := func(ok bool, name string, value any, allowed string) {
 		if !ok {
 			diags = append(diags, &hcl.Diagnostic{Severity: hcl.DiagError, Subject: at(name),
-				Summary: fmt.Sprintf("%s is %s", name, shown(value)), Detail: "allowed is " + allowed})
+				Summary: fmt.Sprintf("%s is %s", name, showValue(value)), Detail: "allowed is " + allowed})
 		}
 	}
-	check(appPattern.MatchString(c.App), "app", c.App, "a name of 2 to 24 lower-case letters, digits and hyphens that begins with a letter")
+	check(appPattern.MatchString(c.App), "app", c.App, "a name of 3 to 24 lower-case letters, digits and hyphens that begins with a letter")
+	check(!reservedApp.MatchString(c.App), "app", c.App, "a name that does not begin with internal-, sg-, xn--, sthree- or amzn-s3-demo-, which AWS keeps for itself")
 	check(c.Region == "" || regionPattern.MatchString(c.Region), "region", c.Region, `a region such as "us-west-1"`)
 
 	check(accountPattern.MatchString(c.Image.Owner), "image.owner", c.Image.Owner, `an account of 12 digits, "amazon" or "self"`)
 	check(c.Image.Name != "" && len(c.Image.Name) <= 128, "image.name", c.Image.Name, "1 to 128 characters, with * and ? as wildcards")
 	check(userPattern.MatchString(c.Image.User), "image.user", c.Image.User, "a Linux user name")
-	check(slices.Contains(architectures, c.Image.Architecture), "image.architecture", c.Image.Architecture, quoted(architectures))
+	check(slices.Contains(architectures, c.Image.Architecture), "image.architecture", c.Image.Architecture, quoteChoices(architectures))
 
-	check(local(c.Service.Source), "service.source", c.Service.Source, "a folder inside the repository")
+	check(c.Image.InstanceType == "" || instancePattern.MatchString(c.Image.InstanceType) && !isTiny(c.Image.InstanceType), "image.instance_type", c.Image.InstanceType, `an instance type with at least 2 GiB of memory, such as "t3.medium"`)
+	check(c.Image.InstanceType == "" || isARM(c.Image.InstanceType) == (c.Image.Architecture == "arm64"), "image.instance_type", c.Image.InstanceType, "a type that runs image.architecture, "+c.Image.Architecture)
+	check(subnetPattern.MatchString(c.Image.Subnet), "image.subnet", c.Image.Subnet, `the ID of a subnet such as "subnet-0123456789abcdef0", or nothing`)
+	check(keyPattern.MatchString(c.Image.KMSKey), "image.kms_key", c.Image.KMSKey, `the ID, the alias ("alias/NAME") or the ARN of a KMS key, or nothing`)
+	check(!slices.ContainsFunc(c.Image.SSHCIDRs, func(cidr string) bool { return !isCIDR(cidr) }), "image.ssh_cidrs", c.Image.SSHCIDRs, `address blocks such as "203.0.113.7/32", but not every address there is`)
+
+	check(isInside(c.Service.Source), "service.source", c.Service.Source, "a folder inside the repository")
 	check(c.Service.Port >= 1 && c.Service.Port <= 65535 && c.Service.Port != 22, "service.port", c.Service.Port, "1 to 65535, but not 22, which is SSH's")
 	check(healthPattern.MatchString(c.Service.Health), "service.health", c.Service.Health, `a path such as "/healthz"`)
+	check(c.Verify.Path == "" || healthPattern.MatchString(c.Verify.Path), "verify.path", c.Verify.Path, `a path such as "/healthz", or nothing for service.health`)
+	_, err := probe.ParseStatuses(c.Verify.Status)
+	check(c.Verify.Status == "" || err == nil, "verify.status", c.Verify.Status, `HTTP statuses and ranges of them, such as "200-399" or "200,404", or nothing for "200-399"`)
 
 	check(instancePattern.MatchString(c.Fleet.InstanceType), "fleet.instance_type", c.Fleet.InstanceType, `an instance type such as "t3.micro"`)
 	check(c.Fleet.Min >= 1 && c.Fleet.Min <= maxInstances, "fleet.min", c.Fleet.Min, fmt.Sprintf("1 to %d", maxInstances))
@@ -102,30 +128,55 @@ func (c *Config) validate(at position) hcl.Diagnostics {
 	check(c.Rollout.MinHealthy >= 0 && c.Rollout.MinHealthy <= 100, "rollout.min_healthy", c.Rollout.MinHealthy, "0 to 100")
 	check(c.Rollout.MaxHealthy >= 100 && c.Rollout.MaxHealthy <= 200, "rollout.max_healthy", c.Rollout.MaxHealthy, "100 to 200")
 	check(c.Rollout.MaxHealthy-c.Rollout.MinHealthy <= 100, "rollout.max_healthy", c.Rollout.MaxHealthy, fmt.Sprintf("at most 100 more than rollout.min_healthy (%d)", c.Rollout.MinHealthy))
-	checkSeconds := func(name, value string, limit time.Duration, example string) {
-		d, err := time.ParseDuration(value)
-		check(err == nil && d >= 0 && d <= limit && d%time.Second == 0, name, value,
-			fmt.Sprintf("a duration in whole seconds up to %dh, such as %q", limit/time.Hour, example))
+	for _, d := range c.durations() {
+		text, set := durations[d.name]
+		if !set {
+			continue
+		}
+		var err error
+		*d.value, err = time.ParseDuration(text)
+		check(err == nil && *d.value >= 0 && *d.value <= d.limit && *d.value%time.Second == 0, d.name, text,
+			fmt.Sprintf("a duration in whole seconds up to %dh, such as %q", d.limit/time.Hour, d.example))
 	}
-	checkSeconds("rollout.warmup", c.Rollout.Warmup, time.Hour, "30s")
-	checkSeconds("rollout.checkpoint_delay", c.Rollout.CheckpointDelay, maxRolloutDelay, "10m")
-	checkSeconds("rollout.bake_time", c.Rollout.BakeTime, maxRolloutDelay, "5m")
-	check(ascending(c.Rollout.Checkpoints), "rollout.checkpoints", c.Rollout.Checkpoints, "percentages from 1 to 100, each greater than the one before")
+	if _, set := durations["rollout.warmup"]; !c.CodeDeploy.Enabled && !set {
+		c.Rollout.Warmup = rollout.MinUngatedWarmup
+	}
+	check(c.CodeDeploy.Enabled || c.Rollout.Warmup >= rollout.MinUngatedWarmup, "rollout.warmup", durations["rollout.warmup"],
+		"1m or more without CodeDeploy: nothing holds a new instance then until it serves, and it counts as in service before it has booted")
+	check(isAscending(c.Rollout.Checkpoints), "rollout.checkpoints", c.Rollout.Checkpoints, "percentages from 1 to 100, each greater than the one before")
 	check(len(c.Rollout.Alarms) <= maxAlarms && !slices.Contains(c.Rollout.Alarms, ""), "rollout.alarms", c.Rollout.Alarms, fmt.Sprintf("up to %d names of CloudWatch alarms", maxAlarms))
-	check(slices.Contains(standbyChoices, c.Rollout.Standby), "rollout.standby", c.Rollout.Standby, quoted(standbyChoices))
-	check(slices.Contains(protectedChoices, c.Rollout.Protected), "rollout.protected", c.Rollout.Protected, quoted(protectedChoices))
+	check(slices.Contains(standbyChoices, c.Rollout.Standby), "rollout.standby", c.Rollout.Standby, quoteChoices(standbyChoices))
+	check(slices.Contains(protectedChoices, c.Rollout.Protected), "rollout.protected", c.Rollout.Protected, quoteChoices(protectedChoices))
 
 	check(repositoryPattern.MatchString(c.GitHub.Repository), "github.repository", c.GitHub.Repository, `a repository such as "ORG/REPO", or nothing`)
 	check(numberPattern.MatchString(c.GitHub.OwnerID), "github.owner_id", c.GitHub.OwnerID, "a number in quotes, or nothing")
 	check(numberPattern.MatchString(c.GitHub.RepositoryID), "github.repository_id", c.GitHub.RepositoryID, "a number in quotes, or nothing")
 	check((c.GitHub.OwnerID == "") == (c.GitHub.RepositoryID == ""), "github.repository_id", c.GitHub.RepositoryID, "both github.owner_id and github.repository_id, or neither")
 	check(c.GitHub.OwnerID == "" || c.GitHub.Repository != "", "github.repository", c.GitHub.Repository, "the repository that github.owner_id and github.repository_id belong to")
-	check(bucketPattern.MatchString(c.State.Bucket) && !strings.Contains(c.State.Bucket, ".."), "state.bucket", c.State.Bucket, "the name of an S3 bucket (3 to 63 lower-case letters, digits, dots and hyphens), or nothing")
+	check(bucketPattern.MatchString(c.State.Bucket) && !noBucket.MatchString(c.State.Bucket), "state.bucket", c.State.Bucket, "the name of an S3 bucket (3 to 63 lower-case letters, digits, dots and hyphens), or nothing")
+	check(!reservedBucket.MatchString(c.State.Bucket), "state.bucket", c.State.Bucket, "a name that does not begin with xn--, sthree- or amzn-s3-demo-, nor end with -s3alias, --ol-s3, .mrap, --x-s3 or --table-s3, which S3 keeps for itself")
 	return diags
 }
 
-// shown is a value much as the file has it.
-func shown(value any) string {
+// isTiny tells whether a type has less than 2 GiB of memory: in every family, nano has half a GiB and micro one at most.
+func isTiny(instanceType string) bool {
+	return strings.HasSuffix(instanceType, ".nano") || strings.HasSuffix(instanceType, ".micro")
+}
+
+// isARM tells whether a type has AWS's own arm64 processors: those with a "g" among the letters after the generation, and
+// the a1 family.
+func isARM(instanceType string) bool {
+	return regexp.MustCompile(`^([a-z]+[0-9]+[a-z]*g|a1\.)`).MatchString(instanceType)
+}
+
+// isCIDR tells whether text is a block of some addresses, but not of all.
+func isCIDR(text string) bool {
+	block, err := netip.ParsePrefix(text)
+	return err == nil && block == block.Masked() && block.Bits() > 0
+}
+
+// showValue is a value much as the file has it.
+func showValue(value any) string {
 	switch value.(type) {
 	case string, []string:
 		return fmt.Sprintf("%q", value)
@@ -133,8 +184,8 @@ func shown(value any) string {
 	return fmt.Sprint(value)
 }
 
-// ascending tells whether percentages are in range and in order.
-func ascending(percent []int) bool {
+// isAscending tells whether percentages are in range and in order.
+func isAscending(percent []int) bool {
 	last := 0
 	for _, p := range percent {
 		if p <= last || p > 100 {
@@ -145,9 +196,9 @@ func ascending(percent []int) bool {
 	return true
 }
 
-// local tells whether a path stays inside the repository.
-func local(path string) bool { return path != "" && filepath.IsLocal(filepath.FromSlash(path)) }
+// isInside tells whether a path stays inside the repository.
+func isInside(path string) bool { return path != "" && filepath.IsLocal(filepath.FromSlash(path)) }
 
-func quoted(values []string) string {
+func quoteChoices(values []string) string {
 	return `"` + strings.Join(values, `" or "`) + `"`
 }

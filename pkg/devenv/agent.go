@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/sha256"
 	_ "embed" // agent.sh
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -13,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/ingot-build/ingot/internal/lines"
 	"github.com/ingot-build/ingot/pkg/machine"
 	"github.com/ingot-build/ingot/pkg/provision"
 )
@@ -50,6 +52,9 @@ func (o Options) startAgent(ctx context.Context, image string, ended func(error)
 			},
 			Stdin: requests, Stdout: stdout,
 		})
+		if exit, ended := errors.AsType[*machine.ExitError](err); ended {
+			err = &machine.ExitError{Args: []string{"agent.sh"}, Code: exit.Code, Stderr: exit.Stderr} // and not the whole script
+		}
 		if err == nil {
 			err = io.ErrUnexpectedEOF
 		}
@@ -156,10 +161,5 @@ func difference(has, want map[string][sha256.Size]byte) (changed, removed []stri
 	return changed, removed
 }
 
-// outputLines is how much of a stage's output is shown: a screenful.
-const outputLines = 40
-
-func lastLines(text string, n int) string {
-	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
-	return strings.Join(lines[max(0, len(lines)-n):], "\n")
-}
+// lastOutput is the end of what a stage wrote: a screenful.
+func lastOutput(output string) string { return strings.Join(lines.Last(output, 40), "\n") }

@@ -154,8 +154,8 @@ func (d *dev) replace(ctx context.Context, s state) error {
 	return d.start(ctx, tag, s.baseDigest)
 }
 
-// renew puts a new machine into the place of one that has files installed which are not part of the service any more.
-func (d *dev) renew(ctx context.Context, s state) error {
+// replaceStale puts a new machine into the place of one that has files installed which are not part of the service any more.
+func (d *dev) replaceStale(ctx context.Context, s state) error {
 	stale, err := d.agent.stale(s.app)
 	if err != nil || !stale {
 		return err
@@ -186,7 +186,7 @@ func (d *dev) start(ctx context.Context, tag, base string) (err error) {
 	}
 	err = d.Engine.Start(ctx, d.name())
 	if errors.Is(err, machine.ErrPortTaken) {
-		return fmt.Errorf("publish the service on %s: %w: end what listens there, or choose another: mage dev -port N", d.address(), machine.ErrPortTaken)
+		return &PortError{Address: d.address()}
 	}
 	if err != nil {
 		return err
@@ -223,7 +223,7 @@ func (d *dev) attach(ctx context.Context, to machine.Info) {
 	d.agent = d.startAgent(ctx, to.ImageID, func(err error) {
 		close(ended)
 		if ctx.Err() == nil {
-			d.cancel(fmt.Errorf("the development machine stopped: mage dev starts it again (%w)", err))
+			d.cancel(fmt.Errorf("%w (%w)", ErrStopped, err))
 		}
 	})
 	running.Go(func() error { d.followJournal(ctx, to.Started); return nil })
@@ -252,10 +252,10 @@ func (d *dev) changed(s state) []string {
 	d.seen = now
 	var paths []string
 	for _, name := range changed {
-		paths = append(paths, d.show(d.path(name)))
+		paths = append(paths, d.displayPath(d.path(name)))
 	}
 	for _, name := range removed {
-		paths = append(paths, "-"+d.show(d.path(name)))
+		paths = append(paths, "-"+d.displayPath(d.path(name)))
 	}
 	return paths
 }
@@ -268,7 +268,7 @@ func (d *dev) save(ctx context.Context, s state, since time.Time) error {
 		result.Changed = nil
 	}
 	begin := time.Now()
-	if err := d.renew(ctx, s); err != nil {
+	if err := d.replaceStale(ctx, s); err != nil {
 		return err
 	}
 	status, output, err := d.agent.run(s.app, result.Release)
@@ -277,7 +277,7 @@ func (d *dev) save(ctx context.Context, s state, since time.Time) error {
 	}
 	result.Built = time.Since(begin)
 	if status != 0 {
-		result.Err = &BuildError{Output: d.onDisk(folder, output)}
+		result.Err = &BuildError{Output: d.hostOutput(folder, output)}
 	} else {
 		result.Err = d.waitServing(ctx, result.Release)
 	}
@@ -316,8 +316,9 @@ type BuildError struct {
 	Output string // what the compiler said, with paths on this machine's disk
 }
 
+// Error is the end of what the compiler said, a screenful.
 func (e *BuildError) Error() string {
-	text := lastLines(e.Output, outputLines)
+	text := lastOutput(e.Output)
 	if strings.Contains(text, "no space left on device") || strings.Contains(text, "No space left on device") {
 		text += "\n" + machine.ErrNoSpace.Error()
 	}

@@ -16,9 +16,9 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"syscall"
 	"time"
 
+	"github.com/ingot-build/ingot/internal/lockfile"
 	"github.com/ingot-build/ingot/pkg/command"
 	"github.com/ingot-build/ingot/pkg/machine"
 )
@@ -31,10 +31,25 @@ const (
 )
 
 // ErrNotRunning is returned where there is no machine to work in.
-var ErrNotRunning = errors.New("the development machine does not run: start it with mage dev")
+var ErrNotRunning = errors.New("the development machine does not run")
 
 // ErrRunning is returned by Up where another process already follows changes.
-var ErrRunning = errors.New("the development machine is in use by another mage dev: end that one first")
+var ErrRunning = errors.New("the development machine is in use")
+
+// ErrStopped is wrapped by what Up returns where the machine stopped without having been told to by Up.
+var ErrStopped = errors.New("the development machine stopped")
+
+// PortError is returned by Up where the service cannot be published, as something else listens there. It wraps
+// machine.ErrPortTaken.
+type PortError struct{ Address netip.AddrPort }
+
+// Error names the address.
+func (e *PortError) Error() string {
+	return fmt.Sprintf("publish the service on %s: %v", e.Address, machine.ErrPortTaken)
+}
+
+// Unwrap returns machine.ErrPortTaken.
+func (e *PortError) Unwrap() error { return machine.ErrPortTaken }
 
 // Options describe a development machine.
 type Options struct {
@@ -101,28 +116,14 @@ func (o Options) lock() (unlock func(), err error) {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return nil, fmt.Errorf("lock the development machine: %w", err)
 	}
-	name := filepath.Join(folder, o.name()+".lock")
-	for {
-		file, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o600)
-		if err != nil {
-			return nil, fmt.Errorf("lock the development machine: %w", err)
-		}
-		unlock := func() { _ = os.Remove(name); _ = file.Close() }
-		err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		mine, errMine := file.Stat()
-		there, errThere := os.Stat(name)
-		switch {
-		case errors.Is(err, syscall.EWOULDBLOCK):
-			_ = file.Close()
-			return nil, ErrRunning
-		case err != nil || errMine != nil:
-			_ = file.Close()
-			return nil, fmt.Errorf("lock the development machine: %w", errors.Join(err, errMine))
-		case errThere == nil && os.SameFile(mine, there):
-			return unlock, nil
-		}
-		_ = file.Close() // its owner removed it just now
+	file, err := lockfile.Try(filepath.Join(folder, o.name()+".lock"))
+	switch {
+	case errors.Is(err, lockfile.ErrLocked):
+		return nil, ErrRunning
+	case err != nil:
+		return nil, fmt.Errorf("lock the development machine: %w", err)
 	}
+	return func() { _ = lockfile.Remove(file) }, nil // who comes next does not need the file
 }
 
 // Down removes the machine. With purge, its images and its cache go too, and nothing is left.
@@ -145,7 +146,8 @@ func Down(ctx context.Context, o Options, purge bool) error {
 const stopTimeout = 10 * time.Second
 
 // Up creates or starts the machine, builds and starts the service in it, and follows changes until ctx ends. Then it stops the
-// machine and returns nil. Progress goes to the context's progress.Printer, the service's journal too.
+// machine and returns nil. Progress goes to the context's progress.Reporter, the service's journal too. Errors are, or wrap,
+// ErrRunning, ErrStopped, a *PortError, and those of the engine.
 func Up(ctx context.Context, o Options) (err error) {
 	unlock, err := o.lock()
 	if err != nil {

@@ -99,14 +99,14 @@ func TestCrash(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := crash(tt.show); got != tt.want {
+			if got := crashReason(tt.show); got != tt.want {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
 		})
 	}
 }
 
-func TestOnDisk(t *testing.T) {
+func TestHostOutput(t *testing.T) {
 	o := Options{Source: "/home/me/hello/service", Provision: "/home/me/hello/provision"}
 	tests := []struct{ name, workDir, output, want string }{
 		{"compiler", "/home/me/hello", "# example.com/hello\n./main.go:12:3: undefined: x\n\t./main.go:10: other\nsub/a b.go\nsub/a.go:3:1: y\n",
@@ -124,17 +124,17 @@ func TestOnDisk(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			o.WorkDir = tt.workDir
-			if diff := cmp.Diff(tt.want, o.onDisk(folder, tt.output)); diff != "" {
+			if diff := cmp.Diff(tt.want, o.hostOutput(folder, tt.output)); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
 		})
 	}
 }
 
-func TestTraced(t *testing.T) {
+func TestHostPaths(t *testing.T) {
 	source := t.TempDir()
 	o := Options{Source: source, WorkDir: filepath.Dir(source)}
-	if got := o.traced()("\texample.com/hello/main.go:1"); got != "\texample.com/hello/main.go:1" {
+	if got := o.hostPaths()("\texample.com/hello/main.go:1"); got != "\texample.com/hello/main.go:1" {
 		t.Errorf("without a go.mod: %q", got)
 	}
 	if err := os.WriteFile(filepath.Join(source, "go.mod"), []byte("// The service.\nmodule example.com/hello\n\ngo 1.24\n"), 0o600); err != nil {
@@ -152,7 +152,7 @@ func TestTraced(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if diff := cmp.Diff(tt.want, o.traced()(tt.line)); diff != "" {
+			if diff := cmp.Diff(tt.want, o.hostPaths()(tt.line)); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
 		})

@@ -75,7 +75,7 @@ func (o Options) makeImage(ctx context.Context, stage *progress.Stage, debian, t
 		Env:  []string{"FINGERPRINT=" + fingerprint}, Stdout: &output, Stderr: &output,
 	})
 	if failed, ok := errors.AsType[*machine.ExitError](err); ok {
-		text := o.onDisk(buildFolder, lastLines(output.String(), outputLines))
+		text := o.hostOutput(buildFolder, lastOutput(output.String()))
 		return fmt.Errorf("run provision.sh base: exit status %d:\n%s", failed.Code, text)
 	}
 	if err != nil {

@@ -171,7 +171,7 @@ func TestIntegrationDev(t *testing.T) {
 	t.Log("a build that fails keeps the old one serving")
 	c.edit("service/main.go", `"Hallo"`, `oops`)
 	failed, ok := errors.AsType[*BuildError](c.next().Err)
-	if !ok || !strings.Contains(failed.Output, "\nservice/main.go:21:18: undefined: oops") {
+	if !ok || !strings.Contains(failed.Output, "\nservice/main.go:22:18: undefined: oops") {
 		t.Errorf("the build failed with %v", failed)
 	}
 	if got := c.get(); !strings.HasPrefix(got, "Hallo\n") {
@@ -183,7 +183,7 @@ func TestIntegrationDev(t *testing.T) {
 	t.Log("a crash at start is shown")
 	c.edit("service/main.go", "func main() {", "func main() {\n\tpanic(\"out of order\")")
 	crashed, ok := errors.AsType[*CrashError](c.next().Err)
-	if !ok || !strings.Contains(crashed.Journal, "panic: out of order") || !strings.Contains(crashed.Journal, "\tservice/main.go:27 ") {
+	if !ok || !strings.Contains(crashed.Journal, "panic: out of order") || !strings.Contains(crashed.Journal, "\tservice/main.go:28 ") {
 		t.Errorf("the crash was %v", crashed)
 	}
 	c.edit("service/main.go", "\n\tpanic(\"out of order\")", "")
@@ -266,7 +266,7 @@ func TestIntegrationDev(t *testing.T) {
 
 	t.Log("somebody stops the machine")
 	must(t, c.o.Engine.Stop(t.Context(), c.o.name(), stopTimeout))
-	if err := <-c.ended; err == nil || !strings.Contains(err.Error(), "mage dev starts it again") {
+	if err := <-c.ended; !errors.Is(err, ErrStopped) || strings.Contains(err.Error(), "\n") {
 		t.Errorf("it ended with %v", err)
 	}
 
@@ -274,7 +274,7 @@ func TestIntegrationDev(t *testing.T) {
 	taken, err := net.Listen("tcp", c.o.address().String())
 	must(t, err)
 	err = Up(t.Context(), c.o)
-	if !errors.Is(err, machine.ErrPortTaken) || !strings.Contains(err.Error(), "mage dev -port N") {
+	if !errors.Is(err, machine.ErrPortTaken) || !strings.Contains(err.Error(), "publish the service on "+c.o.address().String()) {
 		t.Errorf("a taken port: %v", err)
 	}
 	taken.Close()

@@ -11,27 +11,8 @@ import (
 
 	"golang.org/x/term"
 
-	"github.com/ingot-build/ingot/pkg/command"
 	"github.com/ingot-build/ingot/pkg/machine"
 )
-
-// Logs writes the end of the service's journal, and what is added to it until ctx ends.
-func Logs(ctx context.Context, o Options, out io.Writer) error {
-	traced := o.traced()
-	show := &command.Lines{Each: func(line string) {
-		if !noise(line) {
-			_, _ = fmt.Fprintln(out, traced(line))
-		}
-	}}
-	err := o.Engine.Exec(ctx, o.name(), machine.Command{
-		Args:   []string{"journalctl", "--unit", appUnit, "--follow", "--lines=100", "--quiet"},
-		Stdout: show,
-	})
-	if ctx.Err() != nil {
-		return nil
-	}
-	return notRunning(err)
-}
 
 // Shell opens a root shell in the machine on a terminal, or lets it read commands from in where that is none. The shell's exit code is
 // a *machine.ExitError.

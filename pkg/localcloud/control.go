@@ -18,8 +18,8 @@ import (
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/wire"
 )
 
-// The control service is the cloud's own API, in the JSON protocol like AWS's: it says what the cloud holds
-// and has it fail.
+// The control service is the cloud's own API, in the JSON protocol like AWS's: it says what the cloud holds, has it fail, and issues the
+// tokens of identity providers. It is the administrator's alone.
 const (
 	controlName   = "ingot"
 	controlTarget = "IngotLocalCloud"
@@ -31,11 +31,28 @@ func (c *cloud) control() wire.Service {
 		Protocol: wire.JSON,
 		Target:   controlTarget,
 		Actions: map[string]wire.Action{
-			"Ping":      wire.Do(c.ping),
-			"SetFaults": wire.Do(c.setFaults),
-			"Status":    wire.Do(c.status),
+			"IssueToken": wire.Do(c.issueToken, nil),
+			"Ping":       wire.Do(c.ping, nil),
+			"SetFaults":  wire.Do(c.setFaults, nil),
+			"Status":     wire.Do(c.status, nil),
 		},
 	}
+}
+
+// askRunning is ask for the folder's cloud. It fails with ErrNotRunning, and says what was to be done, where that does not run.
+func askRunning(ctx context.Context, stateDir, what, action string, in, out any) error {
+	f, err := openFolder(stateDir)
+	if err != nil {
+		return err
+	}
+	id, found, err := f.identity()
+	if err != nil {
+		return err
+	}
+	if _, ok, err := f.server(); err != nil || !ok || !found {
+		return errors.Join(fmt.Errorf("%s: %w", what, ErrNotRunning), err)
+	}
+	return ask(ctx, id.connection(), action, in, out)
 }
 
 // ask calls an action of a running cloud's control service.

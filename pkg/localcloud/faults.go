@@ -10,6 +10,9 @@ import (
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/wire"
 )
 
+// ErrNotRunning is returned where the folder's cloud would have to run and does not.
+var ErrNotRunning = errors.New("the local cloud does not run")
+
 // SetFaults has the folder's running cloud fail as the text says, until the next call, and returns what is set now.
 //
 // The text is a list of these words; "off" is none of them:
@@ -23,24 +26,16 @@ import (
 //	boot-fail=50%      of the new machines do not start, and their instances are terminated
 //	image-delay=20s    images stay pending that much longer
 //	image-fail=100%    of the images fail
+//	lag=2s             reads of EC2, Auto Scaling and IAM are that old: what was just made is not found, nor new tags, lists are old
+//	pace=aws           boots, stops, snapshots, registrations of targets and deployments take as long as on AWS at most, as far as
+//	                   anybody has published it; pace=aws-best: at least
 //	seed=7             other calls than without it, but the same every time
 //	kill=i-0123        the instance's machine dies, once; alone, it leaves the rest as it is
 //
 // What is set outlives the cloud's process.
 func SetFaults(ctx context.Context, stateDir, text string) (now string, err error) {
-	f, err := openFolder(stateDir)
-	if err != nil {
-		return "", err
-	}
-	id, found, err := f.identity()
-	if err != nil {
-		return "", err
-	}
-	if _, ok, err := f.server(); err != nil || !ok || !found {
-		return "", errors.Join(errors.New("set faults: the local cloud does not run: start it with mage local"), err)
-	}
 	var out faults
-	err = ask(ctx, id.connection(), "SetFaults", faults{text}, &out)
+	err = askRunning(ctx, stateDir, "set faults", "SetFaults", faults{text}, &out)
 	return out.Faults, err
 }
 

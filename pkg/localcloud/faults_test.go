@@ -40,7 +40,7 @@ func TestSetFaults(t *testing.T) {
 	if status, err := Status(t.Context(), o.StateDir); err != nil || status.Faults != throttled {
 		t.Errorf("after a restart: %q, %v", status.Faults, err)
 	}
-	for text, want := range map[string]string{"throttle": "has no value", "colour=red": "image-fail, seed, kill", "kill=i-1": "no such machine"} {
+	for text, want := range map[string]string{"throttle": "has no value", "colour=red": "image-fail, lag, pace, seed, kill", "kill=i-1": "no such machine"} {
 		if _, err := SetFaults(t.Context(), o.StateDir, text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want an error with %q", text, err, want)
 		}

@@ -14,6 +14,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+
+	"github.com/ingot-build/ingot/pkg/command"
 )
 
 // Options are the settings of a cloud.
@@ -22,6 +24,15 @@ type Options struct {
 	StateDir string
 	// Region is the AWS region that the cloud is, such as "us-west-1". A cloud keeps its region.
 	Region string
+	// Shape is what the account of a cloud that is made is like where it differs from most. A cloud keeps it. Empty means an account
+	// like most, or where there is a cloud, whatever it is. The text is a list of these words:
+	//
+	//	no-default-vpc                the account has no default VPC
+	//	vcpus=5                       so many vCPUs of standard instances may run at once
+	//	zone-without-type=ZONE:TYPE   the zone does not offer the instance type; there may be several
+	//	root=/dev/sda1                the root device of Debian's image
+	//	ebs-key=customer              EBS encrypts all volumes, with a KMS key of the customer's, for which EC2 Auto Scaling needs a grant
+	Shape string
 	// Command is the argument list of a process that calls [Serve] with the same StateDir and Region. Only [Start] uses it.
 	Command []string
 	// Log takes a line for every call that the cloud answers; nil means none. Only [Serve] uses it.
@@ -34,7 +45,7 @@ type Connection struct {
 	Endpoint string
 	// Region is the AWS region that the cloud is.
 	Region string
-	// AccessKeyID and SecretAccessKey are the cloud's one key.
+	// AccessKeyID and SecretAccessKey are the key of the cloud's administrator, who may do everything.
 	AccessKeyID, SecretAccessKey string
 	// AccountID is the AWS account that the cloud is: 12 digits, of which the first is 0.
 	AccountID string
@@ -52,16 +63,17 @@ func (c Connection) environment() [][2]string {
 	}
 }
 
-// cleared reports whether a variable must not reach clients of the cloud: those that would have them use another account,
-// or another endpoint for one of the services.
+// clearedNames are variables that would have clients of the cloud use another account, or another endpoint.
+var clearedNames = [...]string{
+	"AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN", "AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE",
+	"AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
+	"AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT",
+}
+
+// cleared reports whether a variable must not reach clients of the cloud: one of those, or an endpoint for one of the
+// services.
 func cleared(name string) bool {
-	switch name {
-	case "AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN", "AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE",
-		"AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
-		"AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT":
-		return true
-	}
-	return strings.HasPrefix(name, "AWS_ENDPOINT_URL_")
+	return slices.Contains(clearedNames[:], name) || strings.HasPrefix(name, "AWS_ENDPOINT_URL_")
 }
 
 // Environ returns the environment for a process whose AWS clients are to use the cloud: the given one, as os.Environ
@@ -95,16 +107,19 @@ func (c Connection) Setenv() error {
 	return nil
 }
 
-// Script returns shell commands that change a shell's environment as [Connection.Environ] does, for eval.
-func (c Connection) Script() string {
+// Script returns shell commands that change a shell's environment as [Connection.Environ] does, for eval. The endpoints that
+// it clears are those that the given environment, the shell's own as os.Environ returns it, has for single services.
+func (c Connection) Script(environ []string) string {
+	names := slices.Clone(clearedNames[:])
+	for _, variable := range environ {
+		if name, _, _ := strings.Cut(variable, "="); cleared(name) && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
 	var b strings.Builder
-	b.WriteString("unset AWS_PROFILE AWS_DEFAULT_PROFILE AWS_SESSION_TOKEN AWS_SECURITY_TOKEN AWS_ROLE_ARN AWS_WEB_IDENTITY_TOKEN_FILE " +
-		"AWS_CONTAINER_CREDENTIALS_FULL_URI AWS_CONTAINER_CREDENTIALS_RELATIVE_URI\n")
+	fmt.Fprintf(&b, "unset %s\n", command.Quote(names))
 	for _, s := range c.environment() {
-		fmt.Fprintf(&b, "export %s=%s\n", s[0], quote(s[1]))
+		fmt.Fprintf(&b, "export %s=%s\n", s[0], command.Quote(s[1:]))
 	}
 	return b.String()
 }
-
-// quote quotes a word for a POSIX shell.
-func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }

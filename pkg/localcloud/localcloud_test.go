@@ -4,13 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -22,22 +26,18 @@ import (
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/compute"
 )
 
-// Variables that make the test binary serve the cloud in a folder, on a backend that runs nothing or, with any value, on Docker.
+// First arguments that make the test binary serve the cloud in the folder of the second, on a backend that runs nothing, or on Docker.
 const (
-	serveVariable  = "LOCALCLOUD_TEST_SERVE"
-	dockerVariable = "LOCALCLOUD_TEST_DOCKER"
+	serveMemory = "serve-memory"
+	serveDocker = "serve-docker"
 )
 
 func TestMain(m *testing.M) {
-	dir := os.Getenv(serveVariable)
-	if dir == "" {
+	connect := map[string]connector{serveMemory: connectMemory, serveDocker: connectDocker}[append(os.Args, "")[1]]
+	if connect == nil {
 		os.Exit(m.Run())
 	}
-	connect := connectMemory
-	if os.Getenv(dockerVariable) != "" {
-		connect = connectDocker
-	}
-	err := serveFolder(context.Background(), Options{StateDir: dir, Region: "us-west-1", Log: os.Stdout}, connect)
+	err := serveFolder(context.Background(), Options{StateDir: os.Args[2], Region: "us-west-1", Log: os.Stdout}, connect)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
@@ -48,19 +48,19 @@ func TestMain(m *testing.M) {
 func connectMemory(context.Context, string) (backend, error) {
 	return backend{
 		compute: &compute.Memory{}, purge: func(context.Context) error { return nil }, close: func() {},
+		save: func(context.Context, string) error { return nil }, load: func(context.Context, string) error { return nil },
 	}, nil
 }
 
 // testOptions returns the options of a cloud that the test binary serves, and purges it with the test.
 func testOptions(t *testing.T) Options {
 	dir := filepath.Join(t.TempDir(), "cloud")
-	t.Setenv(serveVariable, dir)
 	t.Cleanup(func() {
 		if err := purge(context.Background(), dir, connectMemory); err != nil {
 			t.Error(err)
 		}
 	})
-	return Options{StateDir: dir, Region: "us-west-1", Command: []string{os.Args[0]}}
+	return Options{StateDir: dir, Region: "us-west-1", Command: []string{os.Args[0], serveMemory, dir}}
 }
 
 func parameters(c Connection) *ssm.Client {
@@ -165,7 +165,7 @@ func TestStartReplacesAnotherBuild(t *testing.T) {
 	if err := os.WriteFile(other, append(binary, "another build"...), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	o.Command = []string{other}
+	o.Command[0] = other
 	if _, err := Start(t.Context(), o); err != nil {
 		t.Fatal(err)
 	}
@@ -256,6 +256,24 @@ func TestPurgeRefusesOtherFolders(t *testing.T) {
 	}
 	if _, err := os.Stat(file); err != nil {
 		t.Error(err)
+	}
+}
+
+// What is left of a cloud that could not start is removed.
+func TestPurgeAfterAFailedStart(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "local")
+	f, err := openFolder(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.identify(Options{Region: "us-west-1"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := purge(t.Context(), dir, connectMemory); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(dir); !os.IsNotExist(err) {
+		t.Errorf("the folder is left: %v", err)
 	}
 }
 
@@ -357,7 +375,60 @@ func TestEnviron(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("environment (-want +got):\n%s", diff)
 	}
-	if script := c.Script(); !strings.Contains(script, `export AWS_SECRET_ACCESS_KEY='s'\'''`) {
+	if script := c.Script(nil); !strings.Contains(script, `export AWS_SECRET_ACCESS_KEY='s'\'''`) {
 		t.Errorf("script does not quote:\n%s", script)
 	}
+}
+
+// A shell that evaluates the script has what Environ returns, whatever was set in it.
+func TestScript(t *testing.T) {
+	c := Connection{Endpoint: "http://127.64.0.1:4566", Region: "us-west-1", AccessKeyID: "AKIA", SecretAccessKey: "s'", AccountID: "012345678901"}
+	before := []string{"PATH=" + os.Getenv("PATH"), "AWS_CA_BUNDLE=/ca", "AWS_ENDPOINT_URL_S3=https://s3.example.com", "AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2=x"}
+	for _, name := range clearedNames {
+		before = append(before, name+"=x")
+	}
+	shell := exec.Command("sh", "-c", c.Script(before)+"env")
+	shell.Env = before
+	out, err := shell.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	isForeign := func(variable string) bool { return !strings.HasPrefix(variable, "AWS_") }
+	got := slices.Sorted(slices.Values(slices.DeleteFunc(strings.Fields(string(out)), isForeign)))
+	want := slices.Sorted(slices.Values(slices.DeleteFunc(c.Environ(before), isForeign)))
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("environment (-Environ +shell):\n%s", diff)
+	}
+}
+
+// endless is a listener to which clients come without end.
+type endless struct{ net.Listener }
+
+func (endless) Accept() (net.Conn, error) {
+	conn, _ := net.Pipe()
+	return conn, nil
+}
+
+// TestConnectionsAreLimited accepts a connection too many, which waits until another one is closed.
+func TestConnectionsAreLimited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &limited{endless{}, make(chan struct{}, 2)}
+		first, _ := l.Accept()
+		_, _ = l.Accept()
+		accepted := false
+		go func() {
+			_, _ = l.Accept()
+			accepted = true
+		}()
+		synctest.Wait()
+		if accepted {
+			t.Error("three connections are open, want two at most")
+		}
+		first.Close()
+		first.Close() // net/http closes a connection more than once
+		synctest.Wait()
+		if !accepted || len(l.open) != 2 {
+			t.Errorf("accepted: %v, open: %d, want the third one in the place of the first", accepted, len(l.open))
+		}
+	})
 }

@@ -12,9 +12,11 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
+	"github.com/ingot-build/ingot/internal/loopback"
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/wire"
 )
 
@@ -23,6 +25,8 @@ const (
 	shutdownTimeout = 5 * time.Second
 	// bindTimeout is how long the server tries to listen, since an address can be busy for a moment after a process died.
 	bindTimeout = 2 * time.Second
+	// maxConnections is how many connections are served at once; others wait to be accepted. Terraform has a few dozen.
+	maxConnections = 512
 )
 
 // Serve runs a cloud until the context ends or the process is told to, with SIGINT or SIGTERM. Machines keep running; the next
@@ -45,7 +49,7 @@ func serveFolder(ctx context.Context, options Options, connect connector) error 
 		return fmt.Errorf("serve the local cloud in %q: it is served already: %w", f, err)
 	}
 	defer unlock()
-	id, err := f.identify(options.Region)
+	id, err := f.identify(options)
 	if err != nil {
 		return err
 	}
@@ -92,7 +96,7 @@ func serve(ctx context.Context, f folder, id identity, log io.Writer, connect co
 		}
 	})
 	defer ended()
-	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+	if err := server.Serve(&limited{listener, make(chan struct{}, maxConnections)}); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve the local cloud in %q: %w", f, err)
 	}
 	return nil
@@ -144,8 +148,10 @@ func listen(ctx context.Context, at netip.AddrPort) (net.Listener, error) {
 
 func (c *cloud) wireOptions(id identity, logger *slog.Logger) wire.Options {
 	return wire.Options{
-		Region: id.Region, AccessKeyID: id.AccessKeyID, SecretAccessKey: id.SecretAccessKey, Fault: c.fault,
+		Region: id.Region, AccessKeyID: id.AccessKeyID, SecretAccessKey: id.SecretAccessKey, Identities: c.identities, Fault: c.fault,
+		Lags: c.faults.Lags,
 		Log: func(call wire.Call) {
+			c.calls.add(call)
 			level := slog.LevelInfo
 			if call.Status >= http.StatusInternalServerError {
 				level = slog.LevelError
@@ -159,7 +165,7 @@ func (c *cloud) wireOptions(id identity, logger *slog.Logger) wire.Options {
 // resolve to one, and then send requests here.
 func onlyLoopback(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !isLoopback(r.Host) {
+		if !loopback.Host(r.Host) {
 			http.Error(w, "this local cloud answers only to its loopback address", http.StatusMisdirectedRequest)
 			return
 		}
@@ -167,14 +173,28 @@ func onlyLoopback(next http.Handler) http.Handler {
 	})
 }
 
-// isLoopback reports whether a Host header is a loopback address.
-func isLoopback(host string) bool {
-	if name, _, err := net.SplitHostPort(host); err == nil {
-		host = name
+// limited is a listener that has as many connections open at once as there is room in the channel.
+type limited struct {
+	net.Listener
+	open chan struct{}
+}
+
+func (l *limited) Accept() (net.Conn, error) {
+	l.open <- struct{}{}
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		<-l.open
+		return nil, err
 	}
-	if host == "localhost" {
-		return true
-	}
-	addr, err := netip.ParseAddr(host)
-	return err == nil && addr.IsLoopback()
+	return &limitedConn{conn, sync.OnceFunc(func() { <-l.open })}, nil
+}
+
+type limitedConn struct {
+	net.Conn
+	leave func()
+}
+
+func (c *limitedConn) Close() error {
+	defer c.leave()
+	return c.Conn.Close()
 }

@@ -11,6 +11,10 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/ingot-build/ingot/internal/lines"
+	"github.com/ingot-build/ingot/internal/lockfile"
+	"github.com/ingot-build/ingot/internal/wait"
 )
 
 const (
@@ -37,8 +41,13 @@ func Start(ctx context.Context, options Options) (Connection, error) {
 		return Connection{}, fmt.Errorf("start the local cloud: %w", err)
 	}
 	defer unlock()
+	return f.start(ctx, options)
+}
+
+// start is Start with the start lock held.
+func (f folder) start(ctx context.Context, options Options) (Connection, error) {
 	// A cloud of another region, or a damaged one, is told before a server runs into it.
-	id, err := f.identify(options.Region)
+	id, err := f.identify(options)
 	if err != nil {
 		return Connection{}, err
 	}
@@ -65,7 +74,7 @@ func Prepare(ctx context.Context, options Options) error {
 	if err != nil {
 		return err
 	}
-	id, err := f.identify(options.Region)
+	id, err := f.identify(options)
 	if err != nil {
 		return err
 	}
@@ -74,6 +83,9 @@ func Prepare(ctx context.Context, options Options) error {
 		return err
 	}
 	defer b.close()
+	if err := b.usable(); err != nil {
+		return err
+	}
 	_, err = b.compute.SourceImage(ctx, runtime.GOARCH)
 	return err
 }
@@ -175,8 +187,7 @@ func (f folder) endOfLog(begin int64) string {
 		begin = max(begin, info.Size()-maxBytes)
 	}
 	data, _ := io.ReadAll(io.NewSectionReader(log, begin, maxBytes))
-	lines := strings.Split(strings.TrimSpace(string(data)), "\n")
-	return strings.Join(lines[max(0, len(lines)-maxLines):], "\n") + "\n(" + f.join(logFile) + ")"
+	return strings.Join(lines.Last(string(data), maxLines), "\n") + "\n(" + f.join(logFile) + ")"
 }
 
 // stopServer ends the folder's server, if one runs. The start lock is held.
@@ -186,8 +197,8 @@ func (f folder) stopServer(ctx context.Context) error {
 		return err
 	}
 	if running.PID == 0 {
-		if running.PID, err = f.lockHolder(); err != nil {
-			return err
+		if running.PID, err = lockfile.Holder(f.join(serverLock)); err != nil {
+			return fmt.Errorf("find the local cloud's server: %w", err)
 		}
 	}
 	for _, step := range []struct {
@@ -219,34 +230,8 @@ func (f folder) waitEnded(ctx context.Context, timeout time.Duration) (bool, err
 		if time.Now().After(deadline) {
 			return false, nil
 		}
-		select {
-		case <-ctx.Done():
-			return false, context.Cause(ctx)
-		case <-time.After(pollInterval):
+		if err := wait.For(ctx, pollInterval); err != nil {
+			return false, err
 		}
 	}
-}
-
-// lockHolder finds the process that holds the server's lock where the file that says so is missing or damaged.
-func (f folder) lockHolder() (int, error) {
-	var stat syscall.Stat_t
-	if err := syscall.Stat(f.join(serverLock), &stat); err != nil {
-		return 0, fmt.Errorf("find the local cloud's server: %w", err)
-	}
-	// Lines such as "1: FLOCK  ADVISORY  WRITE 708 08:01:1234 0 EOF"; see proc_locks(5).
-	locks, err := os.ReadFile("/proc/locks")
-	if err != nil {
-		return 0, fmt.Errorf("find the local cloud's server, which holds the lock %q: %w", f.join(serverLock), err)
-	}
-	for line := range strings.Lines(string(locks)) {
-		fields := strings.Fields(line)
-		if len(fields) < 6 || fields[1] != "FLOCK" || fields[3] != "WRITE" || !strings.HasSuffix(fields[5], fmt.Sprintf(":%d", stat.Ino)) {
-			continue
-		}
-		var pid int
-		if _, err := fmt.Sscan(fields[4], &pid); err == nil && pid > 1 {
-			return pid, nil
-		}
-	}
-	return 0, fmt.Errorf("find the local cloud's server: no process is known to hold the lock %q", f.join(serverLock))
 }

@@ -13,10 +13,11 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
-	"syscall"
-	"time"
 
+	"github.com/ingot-build/ingot/internal/lockfile"
+	"github.com/ingot-build/ingot/pkg/localcloud/internal/ec2"
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/loopback"
+	"github.com/ingot-build/ingot/pkg/localcloud/internal/shape"
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/store"
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/wire"
 )
@@ -36,6 +37,7 @@ type identity struct {
 	ID              string // names what the cloud makes on Docker
 	AccountID       string
 	Region          string
+	Shape           string `json:",omitempty"` // as [shape.Parse] reads it
 	AccessKeyID     string
 	SecretAccessKey string
 	Block           loopback.Block
@@ -53,6 +55,14 @@ type instance struct {
 	PID      int
 	Build    string // digest of the executable
 	Endpoint string
+}
+
+// ShapeError says that a cloud was to have another shape than it was made with.
+type ShapeError struct{ Has, Wanted string }
+
+// Error names both.
+func (e *ShapeError) Error() string {
+	return fmt.Sprintf("there is a local cloud already, of the shape %q and not %q: a cloud keeps its shape", e.Has, e.Wanted)
 }
 
 // folder is a cloud's state folder.
@@ -77,7 +87,9 @@ func openFolder(path string) (folder, error) {
 	return folder(absolute), nil
 }
 
-func (f folder) join(name string) string { return filepath.Join(string(f), name) }
+func (f folder) join(names ...string) string {
+	return filepath.Join(append([]string{string(f)}, names...)...)
+}
 
 func (f folder) store() store.Store { return store.Dir(string(f)) }
 
@@ -101,8 +113,20 @@ func (f folder) identity() (identity, bool, error) {
 	return i, found, nil
 }
 
-// identify returns who the folder's cloud is, and makes one up for a new cloud.
-func (f folder) identify(region string) (identity, error) {
+// identify returns who the folder's cloud is, and makes one up for a new cloud. It fails with ErrHalfLoaded, and where the folder is
+// a saved cloud's.
+func (f folder) identify(o Options) (identity, error) {
+	region := o.Region
+	wanted, err := shape.Parse(o.Shape)
+	if err != nil {
+		return identity{}, err
+	}
+	if err := f.checkLoaded(); err != nil {
+		return identity{}, err
+	}
+	if _, err := os.Stat(f.join(savedName + ".json")); err == nil {
+		return identity{}, fmt.Errorf("make a local cloud in %q: a cloud is saved there", f)
+	}
 	i, found, err := f.identity()
 	if err != nil {
 		return identity{}, err
@@ -112,10 +136,16 @@ func (f folder) identify(region string) (identity, error) {
 			return identity{}, fmt.Errorf("the local cloud in %q is the region %s, not %s: "+
 				"use that region, another state folder, or purge the cloud", f, i.Region, region)
 		}
+		if o.Shape != "" && i.Shape != wanted.String() {
+			return identity{}, &ShapeError{Has: i.Shape, Wanted: wanted.String()}
+		}
 		return i, nil
 	}
 	if !wire.IsRegion(region) {
 		return identity{}, fmt.Errorf("make a local cloud: %q is not a region of AWS, such as us-west-1", region)
+	}
+	if err := ec2.CheckShape(region, wanted); err != nil {
+		return identity{}, fmt.Errorf("make a local cloud of the shape %q: %w", wanted, err)
 	}
 	account, err := rand.Int(rand.Reader, big.NewInt(1e11)) // 11 digits after the leading 0
 	if err != nil {
@@ -126,71 +156,27 @@ func (f folder) identify(region string) (identity, error) {
 		return identity{}, fmt.Errorf("make a local cloud: %w", err)
 	}
 	i = identity{
-		ID: f.cloudID(), AccountID: fmt.Sprintf("%012d", account), Region: region,
+		ID: f.cloudID(), AccountID: fmt.Sprintf("%012d", account), Region: region, Shape: wanted.String(),
 		// The forms are AWS's: 20 characters beginning with AKIA, and 40 or more.
 		AccessKeyID: "AKIA" + rand.Text()[:16], SecretAccessKey: rand.Text() + rand.Text(), Block: block,
 	}
 	return i, f.store().Save(identityName, i)
 }
 
-// lockFile takes the exclusive lock on a file of the folder, waiting for it until the context ends.
+// lockFile takes the lock on a file of the folder, waiting for it until the context ends.
 func (f folder) lockFile(ctx context.Context, name string) (unlock func(), err error) {
-	for {
-		file, err := f.tryLock(name, syscall.LOCK_EX)
-		if err != nil {
-			return nil, err
-		}
-		if file != nil {
-			return func() { file.Close() }, nil
-		}
-		select {
-		case <-ctx.Done():
-			return nil, fmt.Errorf("wait for the lock %q, which another process holds: %w", f.join(name), context.Cause(ctx))
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
-}
-
-// tryLock takes the lock on a file of the folder and returns the open file, which holds it until it is closed. It returns nil where
-// another process holds the lock.
-func (f folder) tryLock(name string, how int) (*os.File, error) {
-	file, err := os.OpenFile(f.join(name), os.O_CREATE|os.O_RDWR, 0o600)
+	file, err := lockfile.Wait(ctx, f.join(name))
 	if err != nil {
-		return nil, fmt.Errorf("open the local cloud's lock: %w", err)
+		return nil, err
 	}
-	err = syscall.Flock(int(file.Fd()), how|syscall.LOCK_NB)
-	if err == nil && isSameFile(file, f.join(name)) {
-		return file, nil
-	}
-	file.Close()
-	if err == nil || errors.Is(err, syscall.EWOULDBLOCK) || errors.Is(err, syscall.EINTR) {
-		return nil, nil
-	}
-	return nil, fmt.Errorf("take the local cloud's lock %q: %w", f.join(name), err)
-}
-
-// isSameFile reports whether the open file is still the one at the path: a purge removes it.
-func isSameFile(file *os.File, path string) bool {
-	open, err := file.Stat()
-	if err != nil {
-		return false
-	}
-	named, err := os.Stat(path)
-	return err == nil && os.SameFile(open, named)
+	return func() { file.Close() }, nil
 }
 
 // server returns the folder's running server, if there is one.
 func (f folder) server() (instance, bool, error) {
-	if _, err := os.Stat(f.join(serverLock)); errors.Is(err, fs.ErrNotExist) {
-		return instance{}, false, nil
-	}
-	file, err := f.tryLock(serverLock, syscall.LOCK_SH)
-	if err != nil {
+	held, err := lockfile.Held(f.join(serverLock))
+	if err != nil || !held {
 		return instance{}, false, err
-	}
-	if file != nil {
-		file.Close()
-		return instance{}, false, nil
 	}
 	// A server that is starting holds the lock before it has written who it is.
 	data, err := os.ReadFile(f.join(serverName + ".json"))

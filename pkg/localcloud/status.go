@@ -21,6 +21,8 @@ type CloudStatus struct {
 	Endpoint  string `json:",omitempty"`
 	Region    string `json:",omitempty"`
 	AccountID string `json:",omitempty"`
+	// Shape is [Options.Shape] of the cloud; empty for an account like most.
+	Shape string `json:",omitempty"`
 	// Faults is what [SetFaults] has set; empty for nothing.
 	Faults string `json:",omitempty"`
 	// URLs are those of the load balancers' listeners.
@@ -72,6 +74,7 @@ func Status(ctx context.Context, stateDir string) (CloudStatus, error) {
 		status.Running, status.PID = true, running.PID
 	}
 	status.StateDir, status.Endpoint, status.Region, status.AccountID = string(f), id.connection().Endpoint, id.Region, id.AccountID
+	status.Shape = id.Shape
 	return status, nil
 }
 

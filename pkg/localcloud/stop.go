@@ -65,7 +65,7 @@ func (f folder) stopMachines(ctx context.Context, connect connector) error {
 }
 
 // Purge removes the folder's cloud without a trace: its server, machines, images and network, and the folder. It does so also when
-// the server is dead and when the state is damaged. It is no error when there is nothing.
+// the server is dead, when the state is damaged, and when a cloud was saved there. It is no error when there is nothing.
 func Purge(ctx context.Context, stateDir string) error { return purge(ctx, stateDir, connectDocker) }
 
 func purge(ctx context.Context, stateDir string, connect connector) error {
@@ -105,13 +105,16 @@ func purge(ctx context.Context, stateDir string, connect connector) error {
 	return nil
 }
 
-// checkOwn checks that the folder is a cloud's, so that a wrong path removes nothing: it has a cloud's lock, or is empty.
+// checkOwn checks that the folder is a cloud's, so that a wrong path removes nothing: it has a cloud's lock, or the identity that one which
+// could not start had already, or is empty.
 func checkOwn(path string) error {
 	entries, err := os.ReadDir(path)
 	if err != nil {
 		return fmt.Errorf("purge the local cloud: %w", err)
 	}
-	own := slices.ContainsFunc(entries, func(e os.DirEntry) bool { return e.Name() == startLock || e.Name() == serverLock })
+	own := slices.ContainsFunc(entries, func(e os.DirEntry) bool {
+		return slices.Contains([]string{startLock, serverLock, identityName + ".json"}, e.Name())
+	})
 	if len(entries) > 0 && !own {
 		absolute, _ := filepath.Abs(path)
 		return fmt.Errorf("purge the local cloud: %q is not the state folder of one", absolute)

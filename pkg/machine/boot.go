@@ -5,13 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"regexp"
-	"strconv"
 	"strings"
 	"time"
 
-	"github.com/docker/docker/api/types/container"
+	"github.com/ingot-build/ingot/internal/lines"
+	"github.com/ingot-build/ingot/internal/wait"
 )
 
 // bootInterval is the time between two looks at a machine whose systemd does not answer yet.
@@ -34,12 +32,9 @@ func (e *Engine) WaitBooted(ctx context.Context, name string) (failed []string, 
 			return nil, fmt.Errorf("wait until machine %q has booted: %w", name, errors.Join(err, ErrNotRunning))
 		case errors.Is(err, ErrNotRunning):
 			text, _ := e.Console(context.WithoutCancel(ctx), name)
-			return nil, fmt.Errorf("wait until machine %q has booted: %w; its console ends with:\n%s", name, ErrNotRunning, lastLines(text, 20))
+			return nil, fmt.Errorf("wait until machine %q has booted: %w; its console ends with:\n%s", name, ErrNotRunning, strings.Join(lines.Last(text, 20), "\n"))
 		}
-		select { // systemd does not answer yet
-		case <-ctx.Done():
-		case <-time.After(bootInterval):
-		}
+		_ = wait.For(ctx, bootInterval) // systemd does not answer yet; the end of ctx is seen above
 	}
 }
 
@@ -56,40 +51,4 @@ func (e *Engine) failedUnits(ctx context.Context, name string) ([]string, error)
 		}
 	}
 	return units, nil
-}
-
-// consoleLines is how much of a console's end Console returns: about the 64 KB that EC2 keeps.
-const consoleLines = 800
-
-// Console returns the end of a machine's console, to which its journal goes too, whether it runs or not.
-func (e *Engine) Console(ctx context.Context, name string) (string, error) {
-	log, err := e.api.ContainerLogs(ctx, name, container.LogsOptions{
-		ShowStdout: true, ShowStderr: true, Tail: strconv.Itoa(consoleLines),
-	})
-	if err != nil {
-		return "", explain("read the console of machine", name, err)
-	}
-	defer func() { _ = log.Close() }()
-	text, err := io.ReadAll(log)
-	if err != nil {
-		return "", explain("read the console of machine", name, err)
-	}
-	return plainText(string(text)), nil
-}
-
-// escapes match what a terminal acts on instead of showing (ECMA-48 control sequences, and the operating system commands of xterm).
-const escapes = `\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(\x07|\x1b\\)|\x1b[@-Z\\-_cM78=>]`
-
-// noise matches what systemd says for every unit on a host with cgroup v1, where it keeps its units in the cgroup v2 hierarchy alone.
-const noise = `(?m)^.*Failed to (create|attach .* to) compat systemd cgroup .*\n`
-
-func plainText(terminal string) string {
-	text := regexp.MustCompile(escapes).ReplaceAllString(terminal, "")
-	text = strings.ReplaceAll(text, "\r", "")
-	return regexp.MustCompile(noise).ReplaceAllString(text, "")
-}
-
-func lastLines(text string, n int) string {
-	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
-	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }

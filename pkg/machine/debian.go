@@ -10,8 +10,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,7 +19,10 @@ import (
 
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/image"
+	"github.com/docker/docker/pkg/jsonmessage"
 
+	"github.com/ingot-build/ingot/internal/loopback"
+	"github.com/ingot-build/ingot/internal/toolcache"
 	"github.com/ingot-build/ingot/pkg/command"
 	"github.com/ingot-build/ingot/pkg/progress"
 )
@@ -90,6 +91,15 @@ func (e *Engine) Image(ctx context.Context, o ImageOptions) (tag string, err err
 		return tag, errors.Join(err, e.RemoveImage(ctx, id))
 	}
 	return tag, e.TagImage(ctx, id, tag)
+}
+
+// HasImage reports whether the machine image is there already, so that Image would neither pull nor make it.
+func (e *Engine) HasImage(ctx context.Context, o ImageOptions) (bool, error) {
+	r, err := e.recipe(ctx, o)
+	if err != nil {
+		return false, err
+	}
+	return e.ImageExists(ctx, r.tag())
 }
 
 // makeImage pulls the image or makes it here, and returns its ID.
@@ -204,19 +214,10 @@ Components: main
 Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
 `, mirror, debianCodename, securityMirror)
 	files := []File{{Path: "/etc/apt/sources.list.d/debian.sources", Data: []byte(sources)}}
-	if proxy != "" && !isLoopback(proxy) { // a proxy on the host's loopback is out of a machine's reach
+	if proxy != "" && !loopback.URL(proxy) { // a proxy on the host's loopback is out of a machine's reach
 		files = append(files, File{Path: "/etc/apt/apt.conf.d/91proxy", Data: fmt.Appendf(nil, "Acquire::http::Proxy %q;\n", proxy)})
 	}
 	return files
-}
-
-func isLoopback(proxy string) bool {
-	u, err := url.Parse(proxy)
-	if err != nil {
-		return false
-	}
-	ip := net.ParseIP(u.Hostname())
-	return u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // fingerprint is a digest of everything that goes into the image but Debian's packages themselves.
@@ -253,9 +254,9 @@ func (e *Engine) pull(ctx context.Context, r recipe, stage *progress.Stage) erro
 		return errors.Join(err, context.Cause(ctx))
 	}
 	defer func() { _ = answer.Close() }()
-	err = readMessages(answer, func(m message) {
+	err = readMessages(answer, func(m jsonmessage.JSONMessage) {
 		slow.Stop()
-		if m.Progress.Total > 0 {
+		if m.Progress != nil && m.Progress.Total > 0 {
 			stage.Update("pulling %s: %d of %d MB", r.registry, m.Progress.Current>>20, m.Progress.Total>>20)
 		}
 	})
@@ -295,7 +296,8 @@ func (e *Engine) complete(ctx context.Context, r recipe, stage *progress.Stage) 
 
 // bootstrap makes the image from Debian's packages with mmdebstrap on this host.
 func (e *Engine) bootstrap(ctx context.Context, r recipe, stage *progress.Stage) (id string, err error) {
-	if _, err := exec.LookPath("mmdebstrap"); err != nil {
+	mmdebstrap, err := toolcache.LookPath("", "mmdebstrap")
+	if err != nil {
 		return "", ErrNoMaker
 	}
 	folder, err := os.MkdirTemp("", "ingot-machine-")
@@ -328,13 +330,38 @@ func (e *Engine) bootstrap(ctx context.Context, r recipe, stage *progress.Stage)
 		_, _ = io.Copy(io.Discard, root) // what comes after the archive's end
 		imported <- err
 	}()
-	err = r.run.Run(making, command.Cmd{Path: "mmdebstrap", Args: mmdebstrapArgs(r, archive), Stdout: out})
+	err = r.run.Run(making, command.Cmd{Path: mmdebstrap, Args: mmdebstrapArgs(r, archive), Stdout: out, Env: temporaryRoot(os.TempDir(), "/var/tmp", "/tmp")})
 	importFailed := context.Cause(making) != context.Cause(ctx)
 	_ = out.CloseWithError(err) // without an error, the archive's end
 	if importErr := <-imported; importErr != nil && (err == nil || importFailed) {
 		return "", explain("import image", r.tag(), importErr)
 	}
 	return id, err
+}
+
+// temporaryRoot tells mmdebstrap in which of some folders it can make a root file system: programs have to run there, which some people
+// forbid for temporary files.
+func temporaryRoot(folders ...string) (env []string) {
+	for n, folder := range folders {
+		if runsPrograms(folder) {
+			if n == 0 {
+				return nil
+			}
+			return []string{"TMPDIR=" + folder}
+		}
+	}
+	return nil // it says itself what is wrong
+}
+
+// runsPrograms tells whether a program in a new file of a folder runs.
+func runsPrograms(folder string) bool {
+	dir, err := os.MkdirTemp(folder, "ingot-program-")
+	if err != nil {
+		return false
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "true")
+	return os.WriteFile(path, []byte("#!/bin/sh\n"), 0o700) == nil && exec.Command(path).Run() == nil
 }
 
 // mmdebstrapArgs make a root file system, with the files of an archive and after setup.sh has run in it, and write it to standard

@@ -6,10 +6,12 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/docker/docker/pkg/jsonmessage"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ingot-build/ingot/pkg/command"
@@ -214,16 +216,34 @@ func TestReadMessages(t *testing.T) {
 	var got []string
 	err := readMessages(strings.NewReader(`{"status":"Pulling"}
 {"status":"Downloading","id":"ab","progressDetail":{"current":1,"total":2}}
-`), func(m message) { got = append(got, m.Status) })
+`), func(m jsonmessage.JSONMessage) { got = append(got, m.Status) })
 	if err != nil || !slices.Equal(got, []string{"Pulling", "Downloading"}) {
 		t.Errorf("got %q, %v", got, err)
 	}
 	for name, text := range map[string]string{
-		"toomanyrequests": `{"status":"Pulling"}{"error":"toomanyrequests"}`,
+		"toomanyrequests": `{"status":"Pulling"}{"errorDetail":{"message":"toomanyrequests"},"error":"toomanyrequests"}`,
 		"read the engine": `{"status":`,
 	} {
-		if err := readMessages(strings.NewReader(text), func(message) {}); err == nil || !strings.Contains(err.Error(), name) {
+		if err := readMessages(strings.NewReader(text), func(jsonmessage.JSONMessage) {}); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("got %v, want %s", err, name)
 		}
+	}
+}
+
+func TestTemporaryRoot(t *testing.T) {
+	good, missing := t.TempDir(), filepath.Join(t.TempDir(), "missing")
+	for name, test := range map[string]struct {
+		folders, want []string
+	}{
+		"the usual one":          {[]string{good, missing}, nil},
+		"another one":            {[]string{missing, good}, []string{"TMPDIR=" + good}},
+		"none, which it may say": {[]string{missing}, nil},
+	} {
+		if diff := cmp.Diff(test.want, temporaryRoot(test.folders...)); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+	if left, _ := filepath.Glob(filepath.Join(good, "*")); len(left) > 0 {
+		t.Errorf("left behind: %q", left)
 	}
 }

@@ -7,57 +7,88 @@ package machine
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/docker/docker/api/types/system"
 	"github.com/docker/docker/client"
+
+	"github.com/ingot-build/ingot/pkg/progress"
 )
 
-// connectTimeout is how long Connect waits for the engine's first answer.
-const connectTimeout = 10 * time.Second
+// connectTimeout is how long Connect waits for the engine's first answer, and slowAnswer after which time it says that it waits. An
+// engine that is busy with images takes ten seconds and more at times.
+const (
+	connectTimeout = time.Minute
+	slowAnswer     = 5 * time.Second
+)
 
 // Engine is a connection to a Docker engine. Its methods may be called at the same time.
 type Engine struct {
 	api          *client.Client
-	host         string
-	cgroupV2     bool
+	at           endpoint
+	host         host
 	architecture string // Debian's word for it: amd64, arm64
 	about        string
 
 	making sync.Mutex // held while the machine image is made, so that it is made once
 }
 
-// Connect connects to the Docker engine that DOCKER_HOST names, else to the one of the docker command's current context,
-// else to the one on this machine. It fails with ErrNoEngine and what to do about it when no engine answers there.
+// host is what machines depend on of where the engine runs.
+type host struct {
+	cgroupV2              bool
+	appArmor              bool
+	memoryLimit, cpuLimit bool // the engine can bound what a machine takes
+	cpus                  int
+	routed                bool // machines' addresses are this host's to reach
+}
+
+func hostOf(i system.Info, at endpoint) host {
+	has := func(option string) bool {
+		return slices.ContainsFunc(i.SecurityOptions, func(o string) bool { return strings.HasPrefix(o, "name="+option) })
+	}
+	return host{
+		cgroupV2: i.CgroupVersion == "2", memoryLimit: i.MemoryLimit, cpuLimit: i.CPUCfsQuota, cpus: i.NCPU,
+		appArmor: has("apparmor"),
+		routed:   runtime.GOOS == "linux" && at.local() && !has("rootless") && i.OperatingSystem != "Docker Desktop",
+	}
+}
+
+// Connect connects to the Docker engine that DOCKER_HOST names, else to the one of the docker command's current context, else to the
+// one on this machine, be it Docker's own, a rootless one, or that of Docker Desktop, Colima, OrbStack or Rancher Desktop. It fails with
+// ErrNoEngine and what to do about it when no engine answers there, and with ErrSlowEngine when one does not within a minute.
 func Connect(ctx context.Context) (*Engine, error) {
-	options := []client.Opt{client.FromEnv, client.WithAPIVersionNegotiation()}
-	if host := contextHost(os.Getenv, os.ReadFile); host != "" {
-		options = append(options, client.WithHost(host))
+	at, err := findEndpoint(thisMachine())
+	if err != nil {
+		return nil, err
+	}
+	options, err := at.options()
+	if err != nil {
+		return nil, err
 	}
 	api, err := client.NewClientWithOpts(options...)
 	if err != nil {
-		return nil, fmt.Errorf("configure the Docker client: %w", err)
+		return nil, fmt.Errorf("%w: configure the Docker client for %s: %w", ErrNoEngine, at.place(), err)
 	}
-	e := &Engine{api: api, host: api.DaemonHost()}
+	e := &Engine{api: api, at: at}
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
+	slow := time.AfterFunc(slowAnswer, func() { progress.Note(ctx, "the Docker engine at %s takes its time", at.place()) })
+	defer slow.Stop()
 	info, err := api.Info(ctx)
 	if err != nil {
 		_ = api.Close()
-		return nil, explainConnect(e.host, err)
+		return nil, at.explain(ctx, err)
 	}
-	e.cgroupV2 = info.CgroupVersion == "2"
+	if info.CgroupDriver == "none" {
+		_ = api.Close()
+		return nil, fmt.Errorf("%w at %s", ErrNoCgroups, at.place())
+	}
+	e.host = hostOf(info, at)
 	e.about = about(info)
 	e.architecture, err = debianArchitecture(info.Architecture)
 	if err != nil {
@@ -82,55 +113,6 @@ func about(i system.Info) string {
 	version, _, _ := strings.Cut(i.ServerVersion, "+")
 	return fmt.Sprintf("%d processors, %.0f GB of memory, %s, Linux %s.%s, Docker %s with %s and cgroup v%s",
 		i.NCPU, float64(i.MemTotal)/(1<<30), i.OperatingSystem, major, minor, version, i.Driver, i.CgroupVersion)
-}
-
-// explainConnect says why an engine could not be reached, and what to do.
-func explainConnect(host string, err error) error {
-	remedy := "start it (sudo systemctl start docker), or install it (sudo apt-get install docker.io)"
-	switch {
-	case errors.Is(err, fs.ErrPermission) || strings.Contains(err.Error(), "permission denied"):
-		remedy = "this user may not use it: run sudo usermod -aG docker $USER, and log in again"
-	case os.Getenv("DOCKER_HOST") != "":
-		remedy = "DOCKER_HOST is set: check that it names an engine that runs"
-	case runtime.GOOS == "darwin":
-		remedy = "start Docker Desktop, or colima start"
-	}
-	return fmt.Errorf("%w at %s: %s (%s)", ErrNoEngine, host, remedy, oneLine(err))
-}
-
-// contextHost returns the address of the docker command's current context, or "" where DOCKER_HOST or the default decides.
-func contextHost(getenv func(string) string, readFile func(string) ([]byte, error)) string {
-	if getenv("DOCKER_HOST") != "" {
-		return ""
-	}
-	folder := getenv("DOCKER_CONFIG")
-	if folder == "" {
-		folder = filepath.Join(getenv("HOME"), ".docker")
-	}
-	name := getenv("DOCKER_CONTEXT")
-	if name == "" {
-		var settings struct {
-			CurrentContext string `json:"currentContext"`
-		}
-		data, err := readFile(filepath.Join(folder, "config.json"))
-		if err != nil || json.Unmarshal(data, &settings) != nil {
-			return ""
-		}
-		name = settings.CurrentContext
-	}
-	if name == "" || name == "default" {
-		return ""
-	}
-	// The docker command keeps a context in a folder named by the digest of the context's name.
-	digest := sha256.Sum256([]byte(name))
-	var meta struct {
-		Endpoints map[string]struct{ Host string }
-	}
-	data, err := readFile(filepath.Join(folder, "contexts", "meta", hex.EncodeToString(digest[:]), "meta.json"))
-	if err != nil || json.Unmarshal(data, &meta) != nil {
-		return ""
-	}
-	return meta.Endpoints["docker"].Host
 }
 
 // debianArchitecture translates the kernel's and EC2's words for an architecture into Debian's.

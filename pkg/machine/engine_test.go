@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"strings"
 	"testing"
 
@@ -20,50 +19,6 @@ func TestConnectWithoutEngine(t *testing.T) {
 	}
 	if !strings.Contains(err.Error(), "DOCKER_HOST") || strings.Contains(err.Error(), "\n") {
 		t.Errorf("got %q, want one line that says what to check", err)
-	}
-}
-
-func TestExplainConnect(t *testing.T) {
-	t.Setenv("DOCKER_HOST", "")
-	err := explainConnect("unix:///var/run/docker.sock", fmt.Errorf("dial: %w", fs.ErrPermission))
-	want := "no Docker engine answers at unix:///var/run/docker.sock: this user may not use it: run sudo usermod -aG docker $USER, " +
-		"and log in again (dial: permission denied)"
-	if err.Error() != want {
-		t.Errorf("got  %s\nwant %s", err, want)
-	}
-}
-
-func TestContextHost(t *testing.T) {
-	const (
-		config = `{"currentContext":"colima"}`
-		meta   = `{"Name":"colima","Endpoints":{"docker":{"Host":"unix:///home/me/.colima/docker.sock"}}}`
-		// sha256 of "colima"
-		metaPath = "/home/me/.docker/contexts/meta/f24fd3749c1368328e2b149bec149cb6795619f244c5b584e844961215dadd16/meta.json"
-	)
-	files := map[string]string{"/home/me/.docker/config.json": config, metaPath: meta}
-	tests := []struct {
-		name string
-		env  map[string]string
-		want string
-	}{
-		{"current context", map[string]string{"HOME": "/home/me"}, "unix:///home/me/.colima/docker.sock"},
-		{"DOCKER_CONTEXT", map[string]string{"HOME": "/home/me", "DOCKER_CONTEXT": "default"}, ""},
-		{"DOCKER_HOST wins", map[string]string{"HOME": "/home/me", "DOCKER_HOST": "tcp://x"}, ""},
-		{"no settings", map[string]string{"HOME": "/home/you"}, ""},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			got := contextHost(func(k string) string { return tt.env[k] }, func(name string) ([]byte, error) {
-				data, ok := files[name]
-				if !ok {
-					return nil, &fs.PathError{Op: "open", Path: name, Err: os.ErrNotExist}
-				}
-				return []byte(data), nil
-			})
-			if got != tt.want {
-				t.Errorf("got %q, want %q", got, tt.want)
-			}
-		})
 	}
 }
 

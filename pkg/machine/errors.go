@@ -9,9 +9,11 @@ import (
 	"github.com/docker/docker/client"
 )
 
-// What can go wrong with an engine, a machine or an image. Errors wrap these, and add the subject and the remedy.
+// What can go wrong with an engine, a machine or an image. Errors wrap these, and add the subject.
 var (
 	ErrNoEngine   = errors.New("no Docker engine answers")
+	ErrSlowEngine = errors.New("the Docker engine has not answered")
+	ErrNoCgroups  = errors.New("the Docker engine has no control groups to give, which systemd in a machine needs: have systemd start it (systemctl --user start docker)")
 	ErrNotFound   = errors.New("there is no such machine")
 	ErrExists     = errors.New("there is one of that name already")
 	ErrNotRunning = errors.New("the machine does not run")
@@ -20,7 +22,7 @@ var (
 	ErrPortTaken  = errors.New("the port is taken")
 	ErrNoSpace    = errors.New("the engine's disk is full: free some with docker system df and docker image prune")
 	ErrNoSubnet   = errors.New("the engine has no subnet left for a network: remove unused ones with docker network prune")
-	ErrNoMaker    = errors.New("no registry answers, and mmdebstrap is missing: run mage setup or sudo apt-get install mmdebstrap")
+	ErrNoMaker    = errors.New("no registry answers, and mmdebstrap is missing")
 )
 
 // explain wraps an error of the engine: "operation "subject": what it means: what the engine said".

@@ -12,6 +12,8 @@ import (
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/pkg/stdcopy"
 
+	"github.com/ingot-build/ingot/internal/lines"
+	"github.com/ingot-build/ingot/internal/tail"
 	"github.com/ingot-build/ingot/pkg/command"
 )
 
@@ -42,9 +44,8 @@ type ExitError struct {
 // Error names the program as one could paste it into a shell, its exit code, and the last line that it wrote to standard error.
 func (e *ExitError) Error() string {
 	text := fmt.Sprintf("%s: exit status %d", command.Quote(e.Args), e.Code)
-	lines := strings.Split(strings.TrimSpace(e.Stderr), "\n")
-	if last := strings.TrimSpace(lines[len(lines)-1]); last != "" {
-		text += ": " + last
+	for _, last := range lines.Last(e.Stderr, 1) {
+		text += ": " + strings.TrimSpace(last)
 	}
 	return text
 }
@@ -84,7 +85,7 @@ func (e *Engine) Exec(ctx context.Context, name string, c Command) error {
 			_ = conn.CloseWrite()
 		}()
 	}
-	stdout, stderr, last := orDiscard(c.Stdout), orDiscard(c.Stderr), &tail{limit: stderrLimit}
+	stdout, stderr, last := orDiscard(c.Stdout), orDiscard(c.Stderr), &tail.Buffer{Limit: stderrLimit}
 	done := make(chan error, 1)
 	go func() {
 		var err error
@@ -98,7 +99,7 @@ func (e *Engine) Exec(ctx context.Context, name string, c Command) error {
 	select {
 	case err = <-done:
 	case <-ctx.Done():
-		e.end(context.WithoutCancel(ctx), name, token, done)
+		e.terminate(context.WithoutCancel(ctx), name, token, done)
 		conn.Close()
 		return fmt.Errorf("%s %q: %w", what, name, context.Cause(ctx))
 	}
@@ -153,17 +154,17 @@ func (e *Engine) followResizes(ctx context.Context, id string, sizes <-chan Size
 	return cancel
 }
 
-// killScript signals every process that has a variable in its environment. The engine has no call for that.
-const killScript = `for p in /proc/[0-9]*; do
+// signalScript signals every process that has a variable in its environment. The engine has no call for that.
+const signalScript = `for p in /proc/[0-9]*; do
   if [ "${p#/proc/}" != $$ ] && grep -qzxF "$2" "$p/environ" 2>/dev/null; then kill "-$1" "${p#/proc/}"; fi
 done; true`
 
-// end ends what an Exec started: by SIGTERM, and after killDelay by SIGKILL. Errors do not matter: the caller is told of the
+// terminate ends what an Exec started: by SIGTERM, and after killDelay by SIGKILL. Errors do not matter: the caller is told of the
 // cancellation, and the machine may have gone.
-func (e *Engine) end(ctx context.Context, name, token string, done <-chan error) {
+func (e *Engine) terminate(ctx context.Context, name, token string, done <-chan error) {
 	for _, signal := range []string{"TERM", "KILL"} {
 		ctx, cancel := context.WithTimeout(ctx, killDelay)
-		_ = e.Exec(ctx, name, Command{Args: []string{"/bin/sh", "-c", killScript, "sh", signal, execVariable + "=" + token}})
+		_ = e.Exec(ctx, name, Command{Args: []string{"/bin/sh", "-c", signalScript, "sh", signal, execVariable + "=" + token}})
 		select {
 		case <-done:
 			cancel()
@@ -180,19 +181,3 @@ func orDiscard(w io.Writer) io.Writer {
 	}
 	return w
 }
-
-// tail keeps the end of what is written to it.
-type tail struct {
-	limit int
-	data  []byte
-}
-
-func (t *tail) Write(p []byte) (int, error) {
-	t.data = append(t.data, p...)
-	if over := len(t.data) - t.limit; over > 0 {
-		t.data = append(t.data[:0], t.data[over:]...)
-	}
-	return len(p), nil
-}
-
-func (t *tail) String() string { return string(t.data) }

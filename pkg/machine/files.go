@@ -46,15 +46,6 @@ func (e *Engine) CopyIn(ctx context.Context, name, folder string, archive io.Rea
 	return explain("copy files to machine", name, err)
 }
 
-// CopyOut returns a tar archive of a file or folder of a machine, which may be stopped. The caller closes it.
-func (e *Engine) CopyOut(ctx context.Context, name, from string) (io.ReadCloser, error) {
-	archive, _, err := e.api.CopyFromContainer(ctx, name, from)
-	if err != nil {
-		return nil, explain("copy "+from+" from machine", name, err)
-	}
-	return archive, nil
-}
-
 // Seed is what EC2's instance metadata gives a new instance on its first boot.
 type Seed struct {
 	InstanceID     string   // a new one makes the next boot a first boot

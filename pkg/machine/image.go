@@ -12,6 +12,7 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/image"
+	"github.com/docker/docker/pkg/jsonmessage"
 )
 
 // ImageInfo is an image of the engine.
@@ -137,7 +138,7 @@ func (e *Engine) importImage(ctx context.Context, archive io.Reader, labels map[
 	}
 	defer func() { _ = answer.Close() }()
 	id := ""
-	err = readMessages(answer, func(m message) {
+	err = readMessages(answer, func(m jsonmessage.JSONMessage) {
 		if strings.HasPrefix(m.Status, idPrefix) {
 			id = m.Status
 		}
@@ -148,29 +149,18 @@ func (e *Engine) importImage(ctx context.Context, archive io.Reader, labels map[
 	return id, err
 }
 
-// message is one of the JSON values that the engine streams while it works on an image.
-type message struct {
-	Status   string `json:"status"`
-	ID       string `json:"id"`
-	Progress struct {
-		Current int64 `json:"current"`
-		Total   int64 `json:"total"`
-	} `json:"progressDetail"`
-	Error string `json:"error"`
-}
-
-// readMessages reads a stream of messages to its end. An error in the stream is returned.
-func readMessages(r io.Reader, each func(message)) error {
+// readMessages reads the stream in which the engine tells how its work on an image goes, to the end. An error in it is returned.
+func readMessages(r io.Reader, each func(jsonmessage.JSONMessage)) error {
 	d := json.NewDecoder(r)
 	for {
-		var m message
+		var m jsonmessage.JSONMessage
 		switch err := d.Decode(&m); {
 		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil:
 			return fmt.Errorf("read the engine's answer: %w", err)
-		case m.Error != "":
-			return errors.New(m.Error)
+		case m.Error != nil:
+			return m.Error
 		}
 		each(m)
 	}

@@ -7,8 +7,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"net/http"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -17,6 +20,9 @@ import (
 
 // testLabel is the label of everything that the tests make.
 const testLabel = "ingot.test"
+
+// unique makes a name for something of this run's: another run may be going on beside it.
+func unique(name string) string { return fmt.Sprintf("ingot-test-%d-%s", os.Getpid(), name) }
 
 // engine connects to the engine and returns the machine image. Everything that carries the test's label is removed at its end.
 func engine(t *testing.T) (e *Engine, image string, labels map[string]string) {
@@ -29,7 +35,7 @@ func engine(t *testing.T) (e *Engine, image string, labels map[string]string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	labels = map[string]string{testLabel: strings.ToLower(t.Name())}
+	labels = map[string]string{testLabel: unique(strings.ToLower(t.Name()))}
 	t.Cleanup(func() {
 		ctx := context.Background() // the test's is over
 		machines, err := e.List(ctx, labels)
@@ -89,12 +95,24 @@ func run(t *testing.T, e *Engine, name string, args ...string) string {
 
 func TestMachineLooksLikeAnInstance(t *testing.T) {
 	e, image, labels := engine(t)
-	const name = "ingot-test-instance"
-	i := boot(t, e, Spec{Name: name, Image: image, Hostname: "ip-10-0-0-7", Labels: labels})
+	name := unique("instance")
+	network, linkLocal := unique("network"), netip.MustParseAddr("169.254.169.254")
+	if err := e.CreateNetwork(t.Context(), network, labels); err != nil {
+		t.Fatal(err)
+	}
+	i := boot(t, e, Spec{Name: name, Image: image, Hostname: "ip-10-0-0-7", Labels: labels, Network: network, LinkLocal: linkLocal})
 	if !i.Address.IsValid() || i.State != Running {
 		t.Errorf("got %+v", i)
 	}
+	l, err := e.Listen(t.Context(), name, netip.AddrPortFrom(linkLocal, 80), 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		_ = http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprintf(w, "asked for %s", r.URL.Path) }))
+	}()
 	for _, tt := range []struct{ command, want string }{
+		{`bash -c 'exec 3<>/dev/tcp/169.254.169.254/80; printf "GET /latest HTTP/1.0\r\n\r\n" >&3; tail -n 1 <&3'`, "asked for /latest"},
 		{"hostname", "ip-10-0-0-7"},
 		{"systemctl is-active ssh", "active"},
 		{". /etc/os-release; echo $ID$VERSION_ID", "debian13"},
@@ -118,7 +136,7 @@ func TestMachineLooksLikeAnInstance(t *testing.T) {
 
 func TestExec(t *testing.T) {
 	e, image, labels := engine(t)
-	const name = "ingot-test-exec"
+	name := unique("exec")
 	boot(t, e, Spec{Name: name, Image: image, Labels: labels})
 
 	t.Run("streams", func(t *testing.T) {
@@ -168,7 +186,7 @@ func TestExec(t *testing.T) {
 		}
 	})
 	t.Run("no such machine", func(t *testing.T) {
-		if err := e.Exec(t.Context(), "ingot-test-none", Command{Args: []string{"true"}}); !errors.Is(err, ErrNotFound) {
+		if err := e.Exec(t.Context(), unique("none"), Command{Args: []string{"true"}}); !errors.Is(err, ErrNotFound) {
 			t.Errorf("got %v", err)
 		}
 	})
@@ -195,7 +213,7 @@ func TestExec(t *testing.T) {
 func TestFilesSurviveAStop(t *testing.T) {
 	e, image, labels := engine(t)
 	ctx := t.Context()
-	const name = "ingot-test-files"
+	name := unique("files")
 	if err := e.CreateVolume(ctx, name, labels); err != nil {
 		t.Fatal(err)
 	}
@@ -223,7 +241,7 @@ func TestFilesSurviveAStop(t *testing.T) {
 	if text, err := e.Console(ctx, name); err != nil || !strings.Contains(text, "last words") || !strings.Contains(text, "Halting system") {
 		t.Errorf("the console of the stopped machine lacks what it said: %v\n%s", err, text)
 	}
-	archive, err := e.CopyOut(ctx, name, "/srv/in")
+	archive, _, err := e.api.CopyFromContainer(ctx, name, "/srv/in")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -248,13 +266,13 @@ func TestPorts(t *testing.T) {
 	e, image, labels := engine(t)
 	ctx := t.Context()
 	any := Port{Host: netip.MustParseAddrPort("127.0.0.1:0"), Guest: 22}
-	i := boot(t, e, Spec{Name: "ingot-test-port-1", Image: image, Labels: labels, Ports: []Port{any}})
+	i := boot(t, e, Spec{Name: unique("port-1"), Image: image, Labels: labels, Ports: []Port{any}})
 	if len(i.Ports) != 1 || i.Ports[0].Guest != 22 || i.Ports[0].Host.Port() == 0 {
 		t.Fatalf("got %+v", i.Ports)
 	}
-	err := e.Create(ctx, Spec{Name: "ingot-test-port-2", Image: image, Labels: labels, Ports: i.Ports})
+	err := e.Create(ctx, Spec{Name: unique("port-2"), Image: image, Labels: labels, Ports: i.Ports})
 	if err == nil {
-		err = e.Start(ctx, "ingot-test-port-2")
+		err = e.Start(ctx, unique("port-2"))
 	}
 	if !errors.Is(err, ErrPortTaken) || strings.Contains(err.Error(), "\n") {
 		t.Errorf("got %v, want ErrPortTaken on one line", err)
@@ -264,19 +282,19 @@ func TestPorts(t *testing.T) {
 func TestMissing(t *testing.T) {
 	e, image, labels := engine(t)
 	ctx := t.Context()
-	if err := e.Create(ctx, Spec{Name: "ingot-test-missing", Image: "ingot-machine:none", Labels: labels}); !errors.Is(err, ErrNoImage) {
+	if err := e.Create(ctx, Spec{Name: unique("missing"), Image: "ingot-machine:none", Labels: labels}); !errors.Is(err, ErrNoImage) {
 		t.Errorf("got %v", err)
 	}
-	if _, err := e.Inspect(ctx, "ingot-test-missing"); !errors.Is(err, ErrNotFound) {
+	if _, err := e.Inspect(ctx, unique("missing")); !errors.Is(err, ErrNotFound) {
 		t.Errorf("got %v", err)
 	}
-	if err := e.Remove(ctx, "ingot-test-missing"); err != nil {
+	if err := e.Remove(ctx, unique("missing")); err != nil {
 		t.Error(err)
 	}
 	if err := e.RemoveImage(ctx, "ingot-machine:none"); err != nil {
 		t.Error(err)
 	}
-	s := Spec{Name: "ingot-test-twice", Image: image, Labels: labels}
+	s := Spec{Name: unique("twice"), Image: image, Labels: labels}
 	if err := e.Create(ctx, s); err != nil {
 		t.Fatal(err)
 	}
@@ -288,7 +306,7 @@ func TestMissing(t *testing.T) {
 func TestEvents(t *testing.T) {
 	e, image, labels := engine(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	const name = "ingot-test-events"
+	name := unique("events")
 	events := e.Events(ctx, labels)
 	boot(t, e, Spec{Name: name, Image: image, Labels: labels})
 	run(t, e, name, "systemctl", "poweroff")
@@ -312,7 +330,7 @@ func TestEvents(t *testing.T) {
 func TestWaitBootedSaysWhatFailed(t *testing.T) {
 	e, image, labels := engine(t)
 	ctx := t.Context()
-	const name = "ingot-test-degraded"
+	name := unique("degraded")
 	unit := "[Service]\nType=oneshot\nExecStart=/bin/false\n"
 	err := e.Create(ctx, Spec{Name: name, Image: image, Labels: labels, Files: []File{
 		{Path: "/etc/systemd/system/broken.service", Data: []byte(unit)},
@@ -339,7 +357,7 @@ func TestWaitBootedSaysWhatFailed(t *testing.T) {
 func TestReboot(t *testing.T) {
 	e, image, labels := engine(t)
 	ctx := t.Context()
-	const name = "ingot-test-reboot"
+	name := unique("reboot")
 	events := e.Events(ctx, labels)
 	boot(t, e, Spec{Name: name, Image: image, Labels: labels})
 	for _, tt := range []struct {
@@ -367,7 +385,7 @@ func TestReboot(t *testing.T) {
 func TestRemoveUnused(t *testing.T) {
 	e, image, labels := engine(t)
 	ctx := t.Context()
-	const name, tag, other = "ingot-test-unused", imageName + "ingot-test-unused", "ingot-test-other:latest"
+	name, tag, other := unique("unused"), imageName+unique("unused"), unique("other")+":latest"
 	if err := e.Create(ctx, Spec{Name: name, Image: image, Labels: labels}); err != nil {
 		t.Fatal(err)
 	}
@@ -390,7 +408,7 @@ func TestRemoveUnused(t *testing.T) {
 	if err := e.RemoveImage(ctx, other); err != nil {
 		t.Fatal(err)
 	}
-	const user = "ingot-test-unused-2"
+	user := unique("unused-2")
 	if err := e.Create(ctx, Spec{Name: user, Image: tag, Labels: labels}); err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package machine
 
 import (
 	"context"
+	_ "embed" // boot.sh
 	"errors"
 	"fmt"
 	"maps"
@@ -26,9 +27,16 @@ type Spec struct {
 	Hostname string
 	Labels   map[string]string
 	Network  string // a network that CreateNetwork made; empty for the engine's default one
-	Ports    []Port
-	Mounts   []Mount
-	Files    []File // put on the disk before the machine boots
+	// LinkLocal is a link-local address that the machine has beside the engine's, as any other on its network may have too: only the
+	// machine itself reaches it. It needs a Network.
+	LinkLocal netip.Addr
+	// Memory bounds what the machine's processes take together, in bytes, and CPUs how many processors they have at a time. 0 means
+	// all that the engine has; so does an engine that cannot bound it.
+	Memory int64
+	CPUs   int
+	Ports  []Port
+	Mounts []Mount
+	Files  []File // put on the disk before the machine boots
 }
 
 // Port is a TCP port of a machine that is published on this host.
@@ -81,9 +89,13 @@ const consoleSize = "2m"
 func (e *Engine) Create(ctx context.Context, s Spec) error {
 	net := &network.NetworkingConfig{}
 	if s.Network != "" {
-		net.EndpointsConfig = map[string]*network.EndpointSettings{s.Network: {}}
+		endpoint := &network.EndpointSettings{}
+		if s.LinkLocal.IsValid() {
+			endpoint.IPAMConfig = &network.EndpointIPAMConfig{LinkLocalIPs: []string{s.LinkLocal.String()}}
+		}
+		net.EndpointsConfig = map[string]*network.EndpointSettings{s.Network: endpoint}
 	}
-	_, err := e.api.ContainerCreate(ctx, containerConfig(s, e.cgroupV2), hostConfig(s, e.cgroupV2), net, nil, s.Name)
+	_, err := e.api.ContainerCreate(ctx, containerConfig(s, e.host.cgroupV2), hostConfig(s, e.host), net, nil, s.Name)
 	if err != nil {
 		return explain("create machine", s.Name, err)
 	}
@@ -96,13 +108,19 @@ func (e *Engine) Create(ctx context.Context, s Spec) error {
 	return nil
 }
 
+// bootScript boots systemd.
+//
+//go:embed boot.sh
+var bootScript string
+
 // containerConfig is what a machine runs. It sets everything that an image could have set otherwise, so that a committed
 // image boots whatever its configuration says.
 func containerConfig(s Spec, cgroupV2 bool) *container.Config {
-	entrypoint := []string{"/sbin/init"}
+	boot := bootScript
 	if cgroupV2 {
-		// The engine mounts the machine's own cgroups read-only, and systemd must write to them.
-		entrypoint = []string{"/bin/sh", "-c", "mount -o remount,rw /sys/fs/cgroup && exec /sbin/init"}
+		// The engine mounts the machine's own cgroups read-only, and systemd must write to them. Only this mount of them changes: the
+		// file system itself is not a rootless engine's to change.
+		boot = "mount -o remount,bind,rw /sys/fs/cgroup || exit\n" + boot
 	}
 	exposed := nat.PortSet{}
 	for _, p := range s.Ports {
@@ -111,7 +129,7 @@ func containerConfig(s Spec, cgroupV2 bool) *container.Config {
 	return &container.Config{
 		Image:        s.Image,
 		Hostname:     s.Hostname,
-		Entrypoint:   entrypoint,
+		Entrypoint:   []string{"/bin/sh", "-c", boot},
 		Cmd:          []string{},
 		User:         "0",
 		WorkingDir:   "/",
@@ -123,10 +141,12 @@ func containerConfig(s Spec, cgroupV2 bool) *container.Config {
 	}
 }
 
-// hostConfig is what a machine may do: what systemd needs to boot, and no more. A machine is never privileged.
-func hostConfig(s Spec, cgroupV2 bool) *container.HostConfig {
+// hostConfig is what a machine may do: what systemd needs to boot, and no more. A machine is never privileged, and boot.sh takes most of
+// this from what runs in it.
+func hostConfig(s Spec, on host) *container.HostConfig {
 	h := &container.HostConfig{
 		CapAdd:       []string{"SYS_ADMIN"},
+		CapDrop:      []string{"NET_RAW"}, // sees and forges what passes between other machines
 		CgroupnsMode: container.CgroupnsModePrivate,
 		Tmpfs: map[string]string{
 			"/run":      "rw,nosuid,nodev,mode=755",
@@ -134,14 +154,25 @@ func hostConfig(s Spec, cgroupV2 bool) *container.HostConfig {
 			"/tmp":      "rw,nosuid,nodev,exec,mode=1777", // scripts are uploaded to /tmp and run there
 		},
 		PortBindings: nat.PortMap{},
+		// boot.sh leaves a machine no rights over its network, and services listen at ports below 1024.
+		Sysctls: map[string]string{"net.ipv4.ip_unprivileged_port_start": "0"},
+		// Some engines deny new privileges to every container, and sudo would not work there.
+		SecurityOpt: []string{"no-new-privileges=false"},
 		LogConfig: container.LogConfig{
 			Type:   "json-file",
 			Config: map[string]string{"max-size": consoleSize, "max-file": "2"},
 		},
 	}
-	if cgroupV2 {
-		// The default profiles forbid the remount; SYS_ADMIN alone does not allow it.
-		h.SecurityOpt = []string{"apparmor=unconfined", "seccomp=unconfined"}
+	if on.appArmor {
+		// Docker's profile forbids all mounts, which systemd and the sandboxes of services are made of. Its seccomp filter allows them
+		// with SYS_ADMIN, and stays.
+		h.SecurityOpt = append(h.SecurityOpt, "apparmor=unconfined")
+	}
+	if on.memoryLimit {
+		h.Memory, h.MemorySwap = s.Memory, s.Memory // together with swap, of which an instance has none
+	}
+	if on.cpuLimit && s.CPUs > 0 && s.CPUs < on.cpus {
+		h.NanoCPUs = int64(s.CPUs) * 1e9
 	}
 	if s.Network != "" {
 		h.NetworkMode = container.NetworkMode(s.Network)
@@ -167,6 +198,17 @@ func guestPort(p Port) nat.Port { return nat.Port(strconv.Itoa(int(p.Guest)) + "
 // changes nothing.
 func (e *Engine) Start(ctx context.Context, name string) error {
 	return explain("start machine", name, e.api.ContainerStart(ctx, name, container.StartOptions{}))
+}
+
+// WaitStopped returns once a machine does not run, or an error that wraps the context's.
+func (e *Engine) WaitStopped(ctx context.Context, name string) error {
+	stopped, failed := e.api.ContainerWait(ctx, name, container.WaitConditionNotRunning)
+	select {
+	case <-stopped:
+		return nil
+	case err := <-failed:
+		return explain("wait for the end of machine", name, err)
+	}
 }
 
 // Stop shuts a machine down in order, and by force once timeout is over, which is rounded up to seconds.

@@ -19,6 +19,8 @@ var everything = Spec{
 	Hostname: "host",
 	Labels:   map[string]string{"k": "v"},
 	Network:  "net",
+	Memory:   1 << 30,
+	CPUs:     2,
 	Ports:    []Port{{Host: netip.MustParseAddrPort("127.0.0.1:8080"), Guest: 80}},
 	Mounts: []Mount{
 		{Volume: "cache", Target: "/var/cache/go"},
@@ -28,8 +30,8 @@ var everything = Spec{
 }
 
 func TestContainerConfig(t *testing.T) {
-	init := []string{"/sbin/init"}
-	remount := []string{"/bin/sh", "-c", "mount -o remount,rw /sys/fs/cgroup && exec /sbin/init"}
+	init := []string{"/bin/sh", "-c", bootScript}
+	remount := []string{"/bin/sh", "-c", "mount -o remount,bind,rw /sys/fs/cgroup || exit\n" + bootScript}
 	tests := []struct {
 		name     string
 		spec     Spec
@@ -56,17 +58,22 @@ func TestContainerConfig(t *testing.T) {
 }
 
 func TestHostConfig(t *testing.T) {
+	limited := host{memoryLimit: true, cpuLimit: true, cpus: 4}
 	tests := []struct {
-		name     string
-		spec     Spec
-		cgroupV2 bool
-		want     container.HostConfig
+		name string
+		spec Spec
+		on   host
+		want container.HostConfig
 	}{
-		{"least", Spec{}, false, container.HostConfig{PortBindings: nat.PortMap{}}},
-		{"least, cgroup v2", Spec{}, true, container.HostConfig{
-			PortBindings: nat.PortMap{}, SecurityOpt: []string{"apparmor=unconfined", "seccomp=unconfined"},
+		{"least", Spec{}, host{}, container.HostConfig{PortBindings: nat.PortMap{}}},
+		{"least, cgroup v2", Spec{}, host{cgroupV2: true}, container.HostConfig{PortBindings: nat.PortMap{}}},
+		{"least, AppArmor", Spec{}, host{appArmor: true}, container.HostConfig{
+			PortBindings: nat.PortMap{}, SecurityOpt: []string{"apparmor=unconfined"},
 		}},
-		{"everything", everything, false, container.HostConfig{
+		{"an engine that cannot limit", Spec{Memory: 1 << 30, CPUs: 2}, host{cpus: 4}, container.HostConfig{PortBindings: nat.PortMap{}}},
+		{"an engine with fewer processors", Spec{CPUs: 8}, limited, container.HostConfig{PortBindings: nat.PortMap{}}},
+		{"everything", everything, limited, container.HostConfig{
+			Resources:    container.Resources{Memory: 1 << 30, MemorySwap: 1 << 30, NanoCPUs: 2e9},
 			NetworkMode:  "net",
 			PortBindings: nat.PortMap{"80/tcp": {{HostIP: "127.0.0.1", HostPort: "8080"}}},
 			Mounts: []mount.Mount{
@@ -78,7 +85,7 @@ func TestHostConfig(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			tt.want.CapAdd = []string{"SYS_ADMIN"}
+			tt.want.CapAdd, tt.want.CapDrop = []string{"SYS_ADMIN"}, []string{"NET_RAW"}
 			tt.want.CgroupnsMode = "private"
 			tt.want.Tmpfs = map[string]string{
 				"/run":      "rw,nosuid,nodev,mode=755",
@@ -86,7 +93,9 @@ func TestHostConfig(t *testing.T) {
 				"/tmp":      "rw,nosuid,nodev,exec,mode=1777",
 			}
 			tt.want.LogConfig = container.LogConfig{Type: "json-file", Config: map[string]string{"max-size": "2m", "max-file": "2"}}
-			got := hostConfig(tt.spec, tt.cgroupV2)
+			tt.want.Sysctls = map[string]string{"net.ipv4.ip_unprivileged_port_start": "0"}
+			tt.want.SecurityOpt = append([]string{"no-new-privileges=false"}, tt.want.SecurityOpt...)
+			got := hostConfig(tt.spec, tt.on)
 			if diff := cmp.Diff(tt.want, *got); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
@@ -198,27 +207,6 @@ func TestPlainText(t *testing.T) {
 		"[ 12.6] (sshd)[48]: Failed to attach 48 to compat systemd cgroup '/system.slice/ssh.service', ignoring: No such file or directory\r\nend"
 	if got, want := plainText(terminal), "Failed to start.\nBooted\nend"; got != want {
 		t.Errorf("got %q, want %q", got, want)
-	}
-}
-
-func TestLastLines(t *testing.T) {
-	if got := lastLines("a\nb\nc\n", 2); got != "b\nc" {
-		t.Errorf("got %q", got)
-	}
-	if got := lastLines("a\n", 5); got != "a" {
-		t.Errorf("got %q", got)
-	}
-}
-
-func TestTail(t *testing.T) {
-	keep := &tail{limit: 4}
-	for _, s := range []string{"ab", "cde", "f"} {
-		if n, err := keep.Write([]byte(s)); n != len(s) || err != nil {
-			t.Fatal(n, err)
-		}
-	}
-	if got := keep.String(); got != "cdef" {
-		t.Errorf("got %q", got)
 	}
 }
 

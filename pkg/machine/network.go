@@ -10,7 +10,8 @@ import (
 	"github.com/docker/docker/api/types/volume"
 )
 
-// CreateNetwork makes a network for machines, unless there is one of that name.
+// CreateNetwork makes a network for machines, unless there is one of that name. Its machines reach this host and what lies beyond it, and
+// are reached from it, but do not reach one another.
 func (e *Engine) CreateNetwork(ctx context.Context, name string, labels map[string]string) error {
 	_, err := e.api.NetworkInspect(ctx, name, network.InspectOptions{})
 	if err == nil {
@@ -19,7 +20,9 @@ func (e *Engine) CreateNetwork(ctx context.Context, name string, labels map[stri
 	if !errdefs.IsNotFound(err) {
 		return explain("inspect network", name, err)
 	}
-	_, err = e.api.NetworkCreate(ctx, name, network.CreateOptions{Driver: "bridge", Labels: labels})
+	_, err = e.api.NetworkCreate(ctx, name, network.CreateOptions{
+		Driver: "bridge", Labels: labels, Options: map[string]string{"com.docker.network.bridge.enable_icc": "false"},
+	})
 	if err = explain("create network", name, err); errors.Is(err, ErrExists) {
 		return nil // made meanwhile
 	}

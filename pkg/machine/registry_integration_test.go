@@ -105,7 +105,7 @@ func TestImageFromARegistry(t *testing.T) {
 	if image == usual {
 		t.Fatalf("both images are %s", image)
 	}
-	const fromRegistry, fromPackages = "ingot-test-registry", "ingot-test-packages"
+	fromRegistry, fromPackages := unique("registry"), unique("packages")
 	boot(t, e, Spec{Name: fromRegistry, Image: image, Labels: labels})
 	boot(t, e, Spec{Name: fromPackages, Image: usual, Labels: labels})
 	t.Cleanup(func() {

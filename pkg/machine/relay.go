@@ -54,9 +54,12 @@ func relayConfig(r Relay) *container.Config {
 func relayHostConfig() *container.HostConfig {
 	return &container.HostConfig{
 		NetworkMode: "host",
-		CapDrop:     []string{"ALL"},
-		CapAdd:      []string{"NET_BIND_SERVICE"},
-		SecurityOpt: []string{"no-new-privileges"},
+		UsernsMode:  "host", // where the engine remaps users, or it could not have the host's network
+		// An engine that is started anew has it listen again. Stopped relays stay so.
+		RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyUnlessStopped},
+		CapDrop:       []string{"ALL"},
+		CapAdd:        []string{"NET_BIND_SERVICE"},
+		SecurityOpt:   []string{"no-new-privileges"},
 	}
 }
 

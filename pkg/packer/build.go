@@ -8,13 +8,16 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"time"
 
 	"github.com/ingot-build/ingot/pkg/command"
 )
 
-// cleanupDelay is how long an interrupted Packer may take to remove what it made: it terminates its instance and waits for that.
-const cleanupDelay = 2 * time.Minute
+// cleanupDelay is how long an interrupted Packer may take to remove what it made: it terminates its instance and waits for
+// that, which on AWS takes two minutes at times.
+const cleanupDelay = 4 * time.Minute
 
 // Build is one build of an AMI.
 type Build struct {
@@ -25,6 +28,10 @@ type Build struct {
 	// Folder is for this build alone, and is made. It keeps the log, the variables, the templates as they were run, and the manifest.
 	Folder string
 	Env    []string // KEY=VALUE pairs added to the environment of this process
+
+	// KMSKey is the ID, alias or ARN of the KMS key that encrypts the root volume, and so the AMI's snapshot; empty for the
+	// account's default key.
+	KMSKey string
 
 	// Progress is told what Packer does now, in a few words. It may be nil.
 	Progress func(step string)
@@ -71,10 +78,18 @@ func (b Build) args() []string {
 	return []string{"build", "-color=false", "-only=" + b.Name + ".*", "-var-file=" + b.variables(), b.templates()}
 }
 
-// env gives Packer folders of its own, so that builds at the same time do not meet, and no metadata service to take credentials
-// from: they come from the environment or a profile.
+// additions are what the build adds to the templates. A machine with CPU credits may use more of them than it has, for some
+// cents: from 1.7 on Packer asks for the other mode, in which a new one begins with none, at a tenth of its speed.
+func (b Build) additions() additions {
+	return additions{kmsKey: b.KMSKey, unlimitedCredits: burstable.MatchString(b.Variables.InstanceType)}
+}
+
+// burstable are the types with CPU credits.
+var burstable = regexp.MustCompile(`^t(2|3|3a|4g)\.`)
+
+// env gives Packer folders of its own, so that builds at the same time do not meet.
 func (b Build) env() []string {
-	env := append(quiet(),
+	env := append(quietEnv(),
 		"PACKER_CACHE_DIR="+filepath.Join(b.scratch(), "cache"),
 		"PACKER_CONFIG_DIR="+filepath.Join(b.scratch(), "config"),
 	)
@@ -85,7 +100,7 @@ func (b Build) env() []string {
 // at that moment stays, with the run's tags missing, and is for the caller to find by its name. Where Packer itself fails, the error
 // is a *BuildError.
 func (p *Packer) Build(ctx context.Context, b Build) (Artifact, error) {
-	if err := b.prepare(p.Version.Capabilities()); err != nil {
+	if err := b.prepare(capabilitiesOf(p.Version)); err != nil {
 		return Artifact{}, fmt.Errorf("prepare packer build %q: %w", b.Name, err)
 	}
 	defer os.RemoveAll(b.scratch())
@@ -110,7 +125,7 @@ func (p *Packer) Build(ctx context.Context, b Build) (Artifact, error) {
 }
 
 // prepare fills the build's folder.
-func (b *Build) prepare(c Capabilities) error {
+func (b *Build) prepare(c capabilities) error {
 	var err error
 	if b.Folder, err = filepath.Abs(b.Folder); err != nil {
 		return err
@@ -139,7 +154,7 @@ func (b *Build) prepare(c Capabilities) error {
 	}
 	return errors.Join(
 		os.WriteFile(b.variables(), append(variables, '\n'), 0o600),
-		renderTemplates(b.Templates, b.templates(), c),
+		renderTemplates(b.Templates, b.templates(), c, b.additions()),
 	)
 }
 
@@ -172,7 +187,7 @@ func (p *Packer) run(ctx context.Context, b Build) error {
 	said := newOutput(b.Progress)
 	ended := make(chan struct{})
 	followed := make(chan error, 1)
-	go func() { followed <- follow(b.log(), said, ended) }()
+	go func() { followed <- followFile(b.log(), said, ended) }()
 	err = p.runner.Run(ctx, c)
 	close(ended)
 	if unread := <-followed; err == nil {
@@ -182,11 +197,26 @@ func (p *Packer) run(ctx context.Context, b Build) error {
 		return nil
 	}
 	reason, last := said.failure()
+	switch {
+	case said.outOfMemory:
+		reason, err = ErrOutOfMemory.Error()+": "+reason, fmt.Errorf("%w: %w", ErrOutOfMemory, err)
+	case strings.Contains(reason, "Timeout waiting for SSH"):
+		err = fmt.Errorf("%w: %w", ErrUnreachable, err)
+	}
 	if cause := context.Cause(ctx); cause != nil {
 		reason, last = cause.Error(), nil
 	}
 	return &BuildError{Build: b.Name, Reason: reason, Last: last, Log: b.log(), Err: err}
 }
+
+// What a *BuildError wraps where the cause is known.
+var (
+	// ErrOutOfMemory means that something on the machine that bakes was killed for want of memory.
+	ErrOutOfMemory = errors.New("the machine that bakes ran out of memory")
+
+	// ErrUnreachable means that the machine that bakes was not reached by SSH.
+	ErrUnreachable = errors.New("the machine that bakes was not reached by SSH")
+)
 
 // BuildError is a build that Packer ended without an AMI.
 type BuildError struct {

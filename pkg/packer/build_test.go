@@ -79,7 +79,7 @@ func TestBuild(t *testing.T) {
 		}
 	}
 	fake := replay(t, "success.log", "success.json", nil)
-	p := &Packer{Path: "packer", Version: Version{1, 14, 0}, runner: fake, plugins: filepath.Join(t.TempDir(), "plugins")}
+	p := &Packer{Path: "packer", Version: v("1.14.0"), runner: fake, plugins: filepath.Join(t.TempDir(), "plugins")}
 	b := testBuild(folder)
 	var steps []string
 	b.Progress = func(step string) { steps = append(steps, step) }
@@ -151,7 +151,7 @@ func TestBuildErrors(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.log, func(t *testing.T) {
 			folder := t.TempDir()
-			p := &Packer{Path: "packer", Version: Version{1, 6, 6}, runner: replay(t, test.log, "", exit)}
+			p := &Packer{Path: "packer", Version: v("1.6.6"), runner: replay(t, test.log, "", exit)}
 			_, err := p.Build(t.Context(), testBuild(folder))
 			if !errors.Is(err, exit) || !errors.As(err, new(*BuildError)) {
 				t.Fatalf("error %v, want a *BuildError for %v", err, exit)
@@ -163,11 +163,56 @@ func TestBuildErrors(t *testing.T) {
 	}
 }
 
+// What a build died of is told apart where that can be mended.
+func TestBuildErrorsWithACause(t *testing.T) {
+	exit := errors.New("exit status 1")
+	for log, tc := range map[string]struct {
+		is   error
+		want string
+	}{
+		"out-of-memory.log": {ErrOutOfMemory, "packer build \"app\": the machine that bakes ran out of memory: Script exited with non-zero exit status: 1.Allowed exit codes are: [0]\n" +
+			"  large: /usr/lib/go-1.24/pkg/tool/linux_amd64/compile: signal: killed\nwhole log: "},
+		"ssh-timeout.log": {ErrUnreachable, "packer build \"app\": Timeout waiting for SSH.\nwhole log: "},
+	} {
+		t.Run(log, func(t *testing.T) {
+			folder := t.TempDir()
+			p := &Packer{Path: "packer", Version: v("1.6.6"), runner: replay(t, log, "", exit)}
+			_, err := p.Build(t.Context(), testBuild(folder))
+			if !errors.Is(err, exit) || !errors.Is(err, tc.is) {
+				t.Fatalf("error %v, want %v", err, tc.is)
+			}
+			if diff := cmp.Diff(tc.want+filepath.Join(folder, "packer.log"), err.Error()); diff != "" {
+				t.Errorf("-want +got\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestKilledForMemory(t *testing.T) {
+	for line, want := range map[string]bool{
+		"large: /usr/lib/go-1.24/pkg/tool/linux_amd64/compile: signal: killed":                          true,
+		"/var/tmp/ingot/provision/app/app.sh: line 40:  1234 Killed                  go build -o out .": true,
+		"app.service: Failed with result 'oom-kill'.":                                                   true,
+		"[  93.1] Out of memory: Killed process 2211 (compile) total-vm:1806156kB":                      true,
+		"fatal error: runtime: out of memory":                                                           true,
+		"fork/exec /usr/lib/go-1.24/pkg/tool/linux_amd64/link: cannot allocate memory":                  true,
+		"./main.go:3:15: undefined: killed":                                                             false,
+		"signal: killed is what a test of ours looks for":                                               false,
+		"--- FAIL: TestOutOfMemory":                                                                     false,
+	} {
+		o := newOutput(nil)
+		o.Write([]byte("    app.amazon-ebs.debian: " + line + "\n"))
+		if o.outOfMemory != want {
+			t.Errorf("%q: out of memory = %t", line, o.outOfMemory)
+		}
+	}
+}
+
 func TestBuildCancelled(t *testing.T) {
 	enough := errors.New("enough")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(enough)
-	p := &Packer{Path: "packer", Version: Version{1, 6, 6}, runner: replay(t, "failing-compile.log", "", enough)}
+	p := &Packer{Path: "packer", Version: v("1.6.6"), runner: replay(t, "failing-compile.log", "", enough)}
 	_, err := p.Build(ctx, testBuild(t.TempDir()))
 	if !errors.Is(err, enough) || !strings.HasPrefix(err.Error(), "packer build \"app\": enough\nwhole log: ") {
 		t.Errorf("error %v", err)
@@ -175,7 +220,7 @@ func TestBuildCancelled(t *testing.T) {
 }
 
 func TestBuildWithoutAMI(t *testing.T) {
-	p := &Packer{Path: "packer", Version: Version{1, 6, 6}, runner: replay(t, "success.log", "", nil)}
+	p := &Packer{Path: "packer", Version: v("1.6.6"), runner: replay(t, "success.log", "", nil)}
 	if _, err := p.Build(t.Context(), testBuild(t.TempDir())); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no manifest: %v", err)
 	}

@@ -18,11 +18,11 @@ func logFile(folder string) string { return filepath.Join(folder, "packer.log") 
 // Follow tells the steps of a build that another process runs, by what it writes into the log in the build's folder,
 // until ended is closed.
 func Follow(folder string, progress func(step string), ended <-chan struct{}) error {
-	return follow(logFile(folder), newOutput(progress), ended)
+	return followFile(logFile(folder), newOutput(progress), ended)
 }
 
-// follow copies what is appended to a file, which may not be there yet, until ended is closed and all of it is read.
-func follow(path string, to io.Writer, ended <-chan struct{}) error {
+// followFile copies what is appended to a file, which may not be there yet, until ended is closed and all of it is read.
+func followFile(path string, to io.Writer, ended <-chan struct{}) error {
 	ticker := time.NewTicker(followDelay)
 	defer ticker.Stop()
 	var read int64

@@ -19,14 +19,17 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ingot-build/ingot/internal/awsenv"
 	"github.com/ingot-build/ingot/pkg/command"
 	"github.com/ingot-build/ingot/pkg/machine"
 	"github.com/ingot-build/ingot/pkg/provision"
@@ -163,9 +166,24 @@ func must(t *testing.T, err error) {
 	}
 }
 
-func archive(t *testing.T, stage provision.Stage, source string) string {
+// scripts are a provisioning tree that takes seconds: this is about Packer, and the suites of the targets bake with the real one.
+var scripts = map[string]string{
+	"provision.sh": "#!/bin/sh\nset -e\n. \"$(dirname \"$0\")/$1/$1.sh\"\n",
+	"base/base.sh": "echo \"$FINGERPRINT\" >/etc/base\ninstall -m 755 /dev/stdin /usr/local/bin/ingot-check <<END\n#!/bin/sh\nEND\n",
+	"app/app.sh":   "test \"$RELEASE on $(cat /etc/base)\" = 'v1 on abc'\n. \"$SOURCE/build.sh\"\n",
+	"seal/seal.sh": "rm -f /etc/ssh/ssh_host_*\n",
+}
+
+// archive is the archive of a stage; the application stage runs build.
+func archive(t *testing.T, stage provision.Stage, build string) string {
 	t.Helper()
-	bundle, err := provision.Load(t.Context(), stage, provision.Options{Dir: "../../provision", Source: source})
+	dir, source := t.TempDir(), t.TempDir()
+	for name, text := range scripts {
+		must(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755))
+		must(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o755))
+	}
+	must(t, os.WriteFile(filepath.Join(source, "build.sh"), []byte(build), 0o644))
+	bundle, err := provision.Load(t.Context(), stage, provision.Options{Dir: dir, Source: source})
 	must(t, err)
 	var data bytes.Buffer
 	must(t, bundle.Archive(&data))
@@ -180,7 +198,7 @@ func TestPacker(t *testing.T) {
 	if err != nil {
 		t.Skipf("needs packer: %v", err)
 	}
-	if packer.Version.Capabilities().Plugins {
+	if capabilitiesOf(packer.Version).plugins {
 		t.Skipf("this test's EC2 knows the calls of Packer before 1.7, not those of %s", packer.Version)
 	}
 	cloud, endpoint := newEC2(t)
@@ -219,17 +237,17 @@ func TestPacker(t *testing.T) {
 		}
 	})
 
-	app := func() Build {
+	app := func(script string) Build {
 		b := build("app")
 		b.Variables.SourceAMI = "ami-made-1"
-		b.Variables.Archive = archive(t, provision.App, "../../service")
+		b.Variables.Archive = archive(t, provision.App, script)
 		b.Variables.Inputs = map[string]string{"RELEASE": "v1", "PORT": "8080", "HEALTH": "/healthz"}
 		return b
 	}
 
 	t.Run("app", func(t *testing.T) {
 		started := time.Now()
-		got, err := packer.Build(t.Context(), app())
+		got, err := packer.Build(t.Context(), app("echo built"))
 		must(t, err)
 		t.Logf("%.1f s", time.Since(started).Seconds())
 		if got.AMIs["us-west-1"] != "ami-made-2" {
@@ -238,11 +256,7 @@ func TestPacker(t *testing.T) {
 	})
 
 	t.Run("failing compile", func(t *testing.T) {
-		source := t.TempDir()
-		must(t, os.WriteFile(filepath.Join(source, "go.mod"), []byte("module broken\n"), 0o644))
-		must(t, os.WriteFile(filepath.Join(source, "main.go"), []byte("package main\n\nfunc main() { undefined() }\n"), 0o644))
-		b := app()
-		b.Variables.Archive = archive(t, provision.App, source)
+		b := app("echo '# broken' >&2; echo './main.go:3:15: undefined: undefined' >&2; exit 1")
 		_, err := packer.Build(t.Context(), b)
 		if failed := new(BuildError); !errors.As(err, &failed) || !strings.Contains(err.Error(), "./main.go:3:15: undefined: undefined") {
 			t.Errorf("error %v, want the compiler's message", err)
@@ -250,7 +264,7 @@ func TestPacker(t *testing.T) {
 	})
 
 	t.Run("unknown AMI", func(t *testing.T) {
-		b := app()
+		b := app("")
 		b.Variables.SourceAMI = "ami-none"
 		_, err := packer.Build(t.Context(), b)
 		if err == nil || !strings.Contains(err.Error(), "InvalidAMIID.NotFound") {
@@ -259,7 +273,7 @@ func TestPacker(t *testing.T) {
 	})
 
 	t.Run("wrong variable", func(t *testing.T) {
-		b := app()
+		b := app("")
 		b.Variables.AMIName = "x"
 		_, err := packer.Build(t.Context(), b)
 		if err == nil || !strings.Contains(err.Error(), "ami_name must be between 3 and 128 characters") {
@@ -270,7 +284,7 @@ func TestPacker(t *testing.T) {
 	t.Run("interrupt", func(t *testing.T) {
 		ctx, stop := context.WithCancelCause(t.Context())
 		enough := errors.New("enough")
-		b := app()
+		b := app("sleep 60")
 		b.Progress = func(step string) {
 			if step == "provisioning" {
 				stop(enough)
@@ -289,4 +303,45 @@ func TestPacker(t *testing.T) {
 			}
 		}
 	})
+}
+
+// The packer command has the credentials that were resolved here, of a kind that 1.6.6 could not find by itself.
+func TestPackerCredentials(t *testing.T) {
+	packer, err := Find(t.Context(), command.Exec{}, "")
+	if err != nil {
+		t.Skipf("needs packer: %v", err)
+	}
+	var mu sync.Mutex
+	given, seen := 0, map[string]bool{}
+	endpoint := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		if key := regexp.MustCompile(`Credential=(\w+)/`).FindStringSubmatch(r.Header.Get("Authorization")); key != nil {
+			seen[key[1]] = true
+		}
+		w.WriteHeader(http.StatusForbidden)
+		fmt.Fprint(w, "<Response><Errors><Error><Code>UnauthorizedOperation</Code><Message>no</Message></Error></Errors></Response>")
+	}))
+	defer endpoint.Close()
+	env, stop, err := awsenv.Share(t.Context(), aws.Config{Region: "us-west-1", BaseEndpoint: &endpoint.URL, Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		given++
+		return aws.Credentials{AccessKeyID: fmt.Sprintf("ASIA%d", given), SecretAccessKey: "s", SessionToken: "t", CanExpire: true, Expires: time.Now().Add(time.Second)}, nil
+	})})
+	must(t, err)
+	defer stop()
+	build := Build{
+		Templates: templates, Name: "base", Folder: filepath.Join(t.TempDir(), "run"), Env: env, KMSKey: "alias/mine",
+		Variables: Variables{
+			Region: "us-west-1", Endpoint: endpoint.URL, SourceAMI: "ami-debian", SecurityGroup: "sg-1", AMIName: "hello-base", Run: "run-1",
+			InstanceType: "t3.medium", SubnetID: "subnet-1", VPCID: "vpc-1", AssociatePublicIP: new(true), Encrypted: true,
+			Archive: archive(t, provision.Base, ""),
+		},
+	}
+	_, err = packer.Build(t.Context(), build)
+	t.Logf("Packer %s: %d credentials given, calls signed with %v: %v", packer.Version, given, seen, err)
+	if err == nil || !strings.Contains(err.Error(), "UnauthorizedOperation") || len(seen) == 0 || seen["ASIA1"] { // the first are those that told that they end
+		t.Errorf("calls were signed with %v", seen)
+	}
 }

@@ -1,10 +1,11 @@
 package packer
 
 import (
-	"bytes"
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/ingot-build/ingot/internal/lines"
 )
 
 // lastLines is how much of what was said before a failure an error shows: enough for a compiler's message.
@@ -12,42 +13,32 @@ const lastLines = 15
 
 // output reads what Packer says, tells its steps, and remembers what matters when the build fails.
 type output struct {
+	lines.Writer
 	progress func(step string)
-	partial  []byte   // the beginning of a line
 	last     []string // of the present provisioner, or before the clean-up began
 	cleaning bool
 	reason   []string
 	reading  bool // the lines of the reason follow
 	over     bool // the builds have ended; a summary follows
+
+	outOfMemory bool // something said that it, or what it ran, was killed for want of memory
 }
+
+// killed is how the go command, a shell, the kernel and Go's runtime say that there was not enough memory.
+var killed = regexp.MustCompile(`: signal: killed$|line \d+:\s+\d+ Killed\b|\boom-kill\b|\bOut of memory: Killed process|^fatal error: runtime: out of memory|\bcannot allocate memory$`)
 
 func newOutput(progress func(string)) *output {
 	if progress == nil {
 		progress = func(string) {}
 	}
-	return &output{progress: progress}
-}
-
-// Write implements io.Writer. It never fails.
-func (o *output) Write(p []byte) (int, error) {
-	o.partial = append(o.partial, p...)
-	for {
-		line, rest, ok := bytes.Cut(o.partial, []byte("\n"))
-		if !ok {
-			break
-		}
-		o.line(strings.TrimSuffix(string(line), "\r"))
-		o.partial = rest
-	}
-	return len(p), nil
+	o := &output{progress: progress}
+	o.Each = o.line
+	return o
 }
 
 // failure returns why the build failed, in Packer's words, and what was said before that. A build that never began has only a reason.
 func (o *output) failure() (reason string, last []string) {
-	if len(o.partial) > 0 {
-		o.line(string(o.partial))
-		o.partial = nil
-	}
+	o.Flush()
 	if o.reason == nil {
 		return strings.Join(o.last, "\n"), nil
 	}
@@ -102,6 +93,7 @@ func (o *output) remember(line string) {
 	if o.cleaning || line == "" {
 		return
 	}
+	o.outOfMemory = o.outOfMemory || killed.MatchString(line)
 	o.last = append(o.last, line)
 	if len(o.last) > lastLines {
 		o.last = o.last[1:]

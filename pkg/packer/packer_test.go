@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/hashicorp/go-version"
 
 	"github.com/ingot-build/ingot/pkg/apt"
 	"github.com/ingot-build/ingot/pkg/command"
@@ -28,34 +29,36 @@ func commands(versions map[string]string) *command.Fake {
 	}}
 }
 
+func v(text string) *version.Version { return version.Must(version.NewVersion(text)) }
+
 func TestParseVersion(t *testing.T) {
 	tests := []struct {
 		output string
-		want   Version
+		want   *version.Version
 	}{
-		{"Packer v1.6.6\n", Version{1, 6, 6}},
-		{"Packer v1.6.6\n\nYour version of Packer is out of date! The latest version\nis 1.14.2. You can update by downloading from\nwww.packer.io/downloads\n", Version{1, 6, 6}},
-		{"Packer v1.15.0-dev (abc123)\r\n", Version{1, 15, 0}},
-		{"some warning\nPacker v1.11.2", Version{1, 11, 2}},
+		{"Packer v1.6.6\n", v("1.6.6")},
+		{"Packer v1.6.6\n\nYour version of Packer is out of date! The latest version\nis 1.14.2. You can update by downloading from\nwww.packer.io/downloads\n", v("1.6.6")},
+		{"Packer v1.15.0-dev (abc123)\r\n", v("1.15.0")},
+		{"some warning\nPacker v1.11.2", v("1.11.2")},
 	}
 	for _, test := range tests {
-		if got, err := ParseVersion(test.output); err != nil || got != test.want {
-			t.Errorf("ParseVersion(%q) = %v, %v, want %v", test.output, got, err, test.want)
+		if got, err := parseVersion(test.output); err != nil || !got.Equal(test.want) {
+			t.Errorf("parseVersion(%q) = %v, %v, want %v", test.output, got, err, test.want)
 		}
 	}
 	for _, output := range []string{"", "1.6.6", "Packer v1.6", "Packer v99999999999999999999.0.0", "skipping line: version"} {
-		if got, err := ParseVersion(output); !errors.As(err, new(*VersionError)) {
-			t.Errorf("ParseVersion(%q) = %v, %v, want a *VersionError", output, got, err)
+		if got, err := parseVersion(output); !errors.As(err, new(*VersionError)) {
+			t.Errorf("parseVersion(%q) = %v, %v, want a *VersionError", output, got, err)
 		}
 	}
 }
 
 func TestCapabilities(t *testing.T) {
-	all := Capabilities{Plugins: true, MetadataOptions: true, Ed25519: true}
-	for version, want := range map[Version]Capabilities{
-		{1, 6, 6}: {}, {1, 6, 99}: {}, {1, 7, 0}: all, {1, 16, 0}: all, {2, 0, 0}: all,
+	all := capabilities{plugins: true, metadataOptions: true, ed25519: true, unlimitedCredits: true}
+	for version, want := range map[string]capabilities{
+		"1.6.6": {}, "1.6.99": {}, "1.7.0": all, "1.16.0": all, "2.0.0": all,
 	} {
-		if got := version.Capabilities(); got != want {
+		if got := capabilitiesOf(v(version)); got != want {
 			t.Errorf("%s: %+v, want %+v", version, got, want)
 		}
 	}
@@ -95,11 +98,11 @@ func TestFind(t *testing.T) {
 func TestInit(t *testing.T) {
 	cache := t.TempDir()
 	fake := &command.Fake{}
-	old := &Packer{Path: "packer", Version: Version{1, 6, 6}, runner: fake, plugins: cache}
+	old := &Packer{Path: "packer", Version: v("1.6.6"), runner: fake, plugins: cache}
 	if err := old.Init(t.Context(), "packer/plugins"); err != nil || len(fake.Calls()) != 0 {
 		t.Errorf("1.6.6: %v, ran %v", err, fake.Calls())
 	}
-	current := &Packer{Path: "/cache/packer", Version: Version{1, 14, 0}, runner: fake, plugins: filepath.Join(cache, "plugins")}
+	current := &Packer{Path: "/cache/packer", Version: v("1.14.0"), runner: fake, plugins: filepath.Join(cache, "plugins")}
 	if err := current.Init(t.Context(), "packer/plugins"); err != nil {
 		t.Fatal(err)
 	}

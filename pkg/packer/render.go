@@ -10,8 +10,15 @@ import (
 	"github.com/zclconf/go-cty/cty"
 )
 
-// renderTemplates copies the templates in one folder into another, with the settings that only newer versions accept.
-func renderTemplates(from, to string, c Capabilities) error {
+// additions are settings of one build that the templates leave out: they are no part of what an image is known by.
+type additions struct {
+	kmsKey           string
+	unlimitedCredits bool
+}
+
+// renderTemplates copies the templates in one folder into another, with the settings that only newer versions accept, and
+// those of the build.
+func renderTemplates(from, to string, c capabilities, a additions) error {
 	names, err := filepath.Glob(filepath.Join(from, "*.pkr.hcl"))
 	if err != nil {
 		return err
@@ -27,7 +34,7 @@ func renderTemplates(from, to string, c Capabilities) error {
 		if err != nil {
 			return err
 		}
-		rendered, err := render(name, source, c)
+		rendered, err := render(name, source, c, a)
 		if err != nil {
 			return err
 		}
@@ -38,8 +45,8 @@ func renderTemplates(from, to string, c Capabilities) error {
 	return nil
 }
 
-// render adds to every amazon-ebs source what its version of Packer can do and the source does not say.
-func render(name string, source []byte, c Capabilities) ([]byte, error) {
+// render adds to every amazon-ebs source what its version of Packer can do, or the build wants, and the source does not say.
+func render(name string, source []byte, c capabilities, a additions) ([]byte, error) {
 	file, problems := hclwrite.ParseConfig(source, name, hcl.InitialPos)
 	if problems.HasErrors() {
 		return nil, problems
@@ -49,10 +56,18 @@ func render(name string, source []byte, c Capabilities) ([]byte, error) {
 			continue
 		}
 		body := block.Body()
-		if c.Ed25519 && body.GetAttribute("temporary_key_pair_type") == nil {
+		if c.ed25519 && body.GetAttribute("temporary_key_pair_type") == nil {
 			body.SetAttributeValue("temporary_key_pair_type", cty.StringVal("ed25519"))
 		}
-		if c.MetadataOptions && body.FirstMatchingBlock("metadata_options", nil) == nil {
+		if c.unlimitedCredits && a.unlimitedCredits && body.GetAttribute("enable_unlimited_credits") == nil {
+			body.SetAttributeValue("enable_unlimited_credits", cty.True)
+		}
+		for _, device := range body.Blocks() {
+			if a.kmsKey != "" && device.Type() == "launch_block_device_mappings" && device.Body().GetAttribute("kms_key_id") == nil {
+				device.Body().SetAttributeValue("kms_key_id", cty.StringVal(a.kmsKey))
+			}
+		}
+		if c.metadataOptions && body.FirstMatchingBlock("metadata_options", nil) == nil {
 			options := body.AppendNewBlock("metadata_options", nil).Body()
 			options.SetAttributeValue("http_endpoint", cty.StringVal("enabled"))
 			options.SetAttributeValue("http_tokens", cty.StringVal("required"))

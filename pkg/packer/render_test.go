@@ -45,30 +45,63 @@ locals {
   a = "{{ .Vars }}"
 }
 `
-	for version, want := range map[Version]string{{1, 6, 6}: source, {1, 14, 0}: rendered} {
-		got, err := render("source.pkr.hcl", []byte(source), version.Capabilities())
+	for version, want := range map[string]string{"1.6.6": source, "1.14.0": rendered} {
+		got, err := render("source.pkr.hcl", []byte(source), capabilitiesOf(v(version)), additions{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff(want, string(hclwrite.Format(got))); diff != "" {
 			t.Errorf("%s: -want +got\n%s", version, diff)
 		}
-		again, err := render("source.pkr.hcl", got, version.Capabilities())
+		again, err := render("source.pkr.hcl", got, capabilitiesOf(v(version)), additions{})
 		if err != nil || string(again) != string(got) {
 			t.Errorf("%s: what is said already is said again: %v\n%s", version, err, again)
 		}
 	}
 }
 
+// What a build adds is in the copy alone: an image is known by the templates as they are.
+func TestRenderAdditions(t *testing.T) {
+	before, err := os.ReadFile(filepath.Join(templates, "source.pkr.hcl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const credits, key = "enable_unlimited_credits = true", `kms_key_id            = "alias/mine"`
+	for name, tc := range map[string]struct {
+		version string
+		build   Build
+		want    map[string]bool
+	}{
+		"neither":                 {"1.14.0", Build{Variables: Variables{InstanceType: "m7i.large"}}, map[string]bool{credits: false, key: false}},
+		"both":                    {"1.14.0", Build{KMSKey: "alias/mine", Variables: Variables{InstanceType: "t3.medium"}}, map[string]bool{credits: true, key: true}},
+		"arm64":                   {"1.14.0", Build{Variables: Variables{InstanceType: "t4g.medium"}}, map[string]bool{credits: true, key: false}},
+		"1.6.6 asks for no other": {"1.6.6", Build{KMSKey: "alias/mine", Variables: Variables{InstanceType: "t3.medium"}}, map[string]bool{credits: false, key: true}},
+	} {
+		got, err := render("source.pkr.hcl", before, capabilitiesOf(v(tc.version)), tc.build.additions())
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := strings.Join(strings.Fields(string(hclwrite.Format(got))), " ")
+		for line, want := range tc.want {
+			if strings.Contains(text, strings.Join(strings.Fields(line), " ")) != want {
+				t.Errorf("%s: %q is there: %t\n%s", name, line, !want, got)
+			}
+		}
+	}
+	if after, err := os.ReadFile(filepath.Join(templates, "source.pkr.hcl")); err != nil || string(after) != string(before) {
+		t.Errorf("the template has changed: %v", err)
+	}
+}
+
 func TestRenderErrors(t *testing.T) {
-	if err := renderTemplates(t.TempDir(), t.TempDir(), Capabilities{}); err == nil || !strings.Contains(err.Error(), "holds no *.pkr.hcl") {
+	if err := renderTemplates(t.TempDir(), t.TempDir(), capabilities{}, additions{}); err == nil || !strings.Contains(err.Error(), "holds no *.pkr.hcl") {
 		t.Errorf("empty folder: %v", err)
 	}
 	from := t.TempDir()
 	if err := os.WriteFile(filepath.Join(from, "a.pkr.hcl"), []byte("source {\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := renderTemplates(from, t.TempDir(), Capabilities{}); err == nil || !strings.Contains(err.Error(), "a.pkr.hcl:1") {
+	if err := renderTemplates(from, t.TempDir(), capabilities{}, additions{}); err == nil || !strings.Contains(err.Error(), "a.pkr.hcl:1") {
 		t.Errorf("broken template: %v, want file and line", err)
 	}
 }

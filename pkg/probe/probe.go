@@ -1,14 +1,21 @@
 // Package probe sends HTTP requests at a steady rate and tells what came of them: which release answered, how fast,
 // and what failed.
+//
+// No redirect is followed: its answer counts by its own status. What another place answers, such as the page where one
+// signs in, says nothing of the service that sends people there.
 package probe
 
 import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/http/httptrace"
+	"net/url"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -29,10 +36,16 @@ type Sample struct {
 	Status  int           // HTTP status; 0 where no response came
 	Release string        // ReleaseHeader of the response, empty without one
 	Err     error         // why no whole response came
+
+	// Unreachable: no request could be sent at all, since the name was not found, or nothing took the connection, or TLS
+	// did not come about. That says nothing of the service, only of the way to it.
+	Unreachable bool
+
+	good Statuses
 }
 
-// Failed tells whether a user would have seen an error.
-func (s Sample) Failed() bool { return s.Err != nil || s.Status < 200 || s.Status > 399 }
+// Failed tells whether the answer is not one of those that are good.
+func (s Sample) Failed() bool { return s.Err != nil || !s.good.Has(s.Status) }
 
 // String says what was wrong with, or right about, an answer.
 func (s Sample) String() string {
@@ -42,13 +55,21 @@ func (s Sample) String() string {
 	return fmt.Sprintf("HTTP %d from release %q", s.Status, s.Release)
 }
 
+// Target is what is asked.
+type Target struct {
+	URL  string
+	Good Statuses // the answers that are good; nil for 200 to 399
+}
+
 // Options say what is asked and how often.
 type Options struct {
 	URL         string
+	Good        Statuses      // the answers that are good; nil for 200 to 399
 	Rate        float64       // requests a second, more than none
 	Timeout     time.Duration // of one request; zero for DefaultTimeout
 	Concurrency int           // requests under way at most; zero for DefaultConcurrency
 	Client      *http.Client  // nil for one with connections of its own
+	Address     string        // what is connected to in place of the URL's host, see NewClient; only without a Client
 }
 
 // Stream sends requests until ctx ends and passes what came of each to a function, one at a time, in the order in which
@@ -66,7 +87,12 @@ func Stream(ctx context.Context, o Options, each func(Sample)) {
 		// Connections are kept, so that no answer waits for a handshake that its user would not have waited for.
 		transport.MaxIdleConns, transport.MaxIdleConnsPerHost = o.Concurrency, o.Concurrency
 		defer transport.CloseIdleConnections()
-		o.Client = &http.Client{Transport: transport}
+		host := ""
+		if u, err := url.Parse(o.URL); err == nil {
+			host = u.Hostname()
+		}
+		o.Client = NewClient(&http.Client{Transport: transport}, host, o.Address)
+		defer o.Client.CloseIdleConnections()
 	}
 	var (
 		one  sync.Mutex
@@ -91,7 +117,7 @@ func Stream(ctx context.Context, o Options, each func(Sample)) {
 		}
 		wg.Go(func() {
 			// The end of the probe must not look like a failure of the service.
-			s := Get(context.WithoutCancel(ctx), o.Client, o.URL, o.Timeout)
+			s := Get(context.WithoutCancel(ctx), o.Client, Target{o.URL, o.Good}, o.Timeout)
 			<-free
 			s.At, s.Latency = due, s.Latency+s.At.Sub(due)
 			one.Lock()
@@ -101,15 +127,46 @@ func Stream(ctx context.Context, o Options, each func(Sample)) {
 	}
 }
 
-// Get sends one request. A zero timeout is DefaultTimeout.
-func Get(ctx context.Context, client *http.Client, url string, timeout time.Duration) Sample {
+// NewClient returns a client that follows no redirects. Where there is an address, it connects to that for a URL's host,
+// which stays in the Host header and in TLS, where the certificate is checked against it: so a load balancer is asked
+// for a domain that does not lead there yet. A base whose transport is not a *http.Transport connects as it does by
+// itself, and where the environment names a proxy, that finds the host.
+func NewClient(base *http.Client, host, address string) *http.Client {
+	client := *base
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	if client.Transport == nil {
+		client.Transport = http.DefaultTransport
+	}
+	transport, ok := client.Transport.(*http.Transport)
+	if !ok || host == "" || address == "" || address == host {
+		return &client
+	}
+	transport = transport.Clone()
+	dial := transport.DialContext
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
+	transport.DialContext = func(ctx context.Context, network, to string) (net.Conn, error) {
+		if name, port, err := net.SplitHostPort(to); err == nil && name == host {
+			to = net.JoinHostPort(address, port)
+		}
+		return dial(ctx, network, to)
+	}
+	client.Transport = transport
+	return &client
+}
+
+// Get sends one request, by a client that NewClient made. A zero timeout is DefaultTimeout.
+func Get(ctx context.Context, client *http.Client, target Target, timeout time.Duration) Sample {
 	if timeout == 0 {
 		timeout = DefaultTimeout
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	s := Sample{At: time.Now()}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	s := Sample{At: time.Now(), good: target.Good}
+	var connected atomic.Bool
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }})
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, target.URL, nil)
 	if err != nil {
 		s.Err = err
 		return s
@@ -121,6 +178,7 @@ func Get(ctx context.Context, client *http.Client, url string, timeout time.Dura
 		response.Body.Close()
 	}
 	s.Err = err
+	s.Unreachable = response == nil && !connected.Load()
 	s.Latency = time.Since(s.At)
 	return s
 }

@@ -3,7 +3,9 @@ package probe
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -64,7 +66,7 @@ func TestGetTimesOut(t *testing.T) {
 			<-r.Context().Done()
 			return nil, r.Context().Err()
 		})}
-		a := Get(t.Context(), client, "http://127.0.0.1/", 0)
+		a := Get(t.Context(), client, Target{URL: "http://127.0.0.1/"}, 0)
 		if !errors.Is(a.Err, context.DeadlineExceeded) || a.Latency != DefaultTimeout {
 			t.Errorf("%+v", a)
 		}
@@ -149,5 +151,132 @@ func TestStreamKeepsConnections(t *testing.T) {
 	}
 	if n := connections.Load(); n > 50 {
 		t.Errorf("%d connections for %d requests", n, len(report.Answers))
+	}
+}
+
+func TestStatuses(t *testing.T) {
+	tests := []struct {
+		text     string
+		good     []int
+		bad      []int
+		wantText string // of the error
+	}{
+		{text: "200-399", good: []int{200, 301, 399}, bad: []int{199, 400, 404, 502}},
+		{text: "200, 401,404", good: []int{200, 401, 404}, bad: []int{201, 301, 500}},
+		{text: "", wantText: `parse HTTP statuses "": "" is neither a status from 100 to 599 nor a range of them`},
+		{text: "2xx", wantText: `parse HTTP statuses "2xx": "2xx" is neither a status from 100 to 599 nor a range of them`},
+		{text: "399-200", wantText: `parse HTTP statuses "399-200": "399-200" is neither a status from 100 to 599 nor a range of them`},
+		{text: "200,", wantText: `parse HTTP statuses "200,": "" is neither a status from 100 to 599 nor a range of them`},
+		{text: "200-999", wantText: `parse HTTP statuses "200-999": "200-999" is neither a status from 100 to 599 nor a range of them`},
+	}
+	for _, tc := range tests {
+		statuses, err := ParseStatuses(tc.text)
+		if got := fmt.Sprint(err); tc.wantText != "" && got != tc.wantText || tc.wantText == "" && err != nil {
+			t.Errorf("%q: error = %v", tc.text, err)
+		}
+		for _, status := range tc.good {
+			if !statuses.Has(status) {
+				t.Errorf("%q lacks %d", tc.text, status)
+			}
+		}
+		for _, status := range tc.bad {
+			if statuses.Has(status) {
+				t.Errorf("%q has %d", tc.text, status)
+			}
+		}
+	}
+	if none := Statuses(nil); !none.Has(200) || !none.Has(399) || none.Has(404) {
+		t.Error("none said is not 200-399")
+	}
+}
+
+// quietServer is a server, not yet started, whose complaints about clients nobody wants to read.
+func quietServer(h http.Handler) *httptest.Server {
+	server := httptest.NewUnstartedServer(h)
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	return server
+}
+
+// TestGetJudges: the answer of the service alone counts, by the statuses that are good; no redirect is followed.
+func TestGetJudges(t *testing.T) {
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		t.Error("a redirect was followed")
+		w.WriteHeader(http.StatusInternalServerError)
+	}))
+	defer elsewhere.Close()
+	server := quietServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/login":
+			http.Redirect(w, r, elsewhere.URL, http.StatusFound)
+		case "/healthz":
+			w.Header().Set(ReleaseHeader, "one")
+		case "/broken":
+			panic(http.ErrAbortHandler)
+		default:
+			http.NotFound(w, r)
+		}
+	}))
+	server.Start()
+	defer server.Close()
+	tests := map[string]struct {
+		path   string
+		good   Statuses
+		status int
+		failed bool
+	}{
+		"a redirect counts by itself": {path: "/login", status: 302},
+		"a redirect that is not good": {path: "/login", good: Statuses{{200, 299}}, status: 302, failed: true},
+		"not there":                   {path: "/", status: 404, failed: true},
+		"not there, which is good":    {path: "/", good: Statuses{{404, 404}}, status: 404},
+		"there":                       {path: "/healthz", status: 200},
+		"cut off":                     {path: "/broken", failed: true},
+	}
+	client := NewClient(http.DefaultClient, "", "")
+	for name, tc := range tests {
+		got := Get(t.Context(), client, Target{server.URL + tc.path, tc.good}, 0)
+		if got.Status != tc.status || got.Failed() != tc.failed || got.Unreachable {
+			t.Errorf("%s: %+v, failed %t", name, got, got.Failed())
+		}
+	}
+}
+
+// TestGetUnreachable: what never got as far as a request says nothing of the service.
+func TestGetUnreachable(t *testing.T) {
+	tls := quietServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	tls.StartTLS()
+	defer tls.Close()
+	closed := httptest.NewServer(nil)
+	closed.Close()
+	for name, url := range map[string]string{
+		"nothing listens":                closed.URL,
+		"no such name":                   "http://no-such-name.invalid",
+		"a certificate of somebody else": tls.URL,
+	} {
+		if got := Get(t.Context(), NewClient(http.DefaultClient, "", ""), Target{URL: url}, 0); !got.Unreachable || !got.Failed() {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
+
+// TestNewClientAddress: the address is connected to, and the URL's host asked for, in the Host header as in TLS.
+func TestNewClientAddress(t *testing.T) {
+	var host, name string
+	server := quietServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { host, name = r.Host, r.TLS.ServerName }))
+	server.StartTLS()
+	defer server.Close()
+	_, port, err := net.SplitHostPort(server.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	base := server.Client() // the test server's certificate is of example.com
+	base.Transport.(*http.Transport).DialContext = nil
+	client := NewClient(base, "example.com", "127.0.0.1")
+	got := Get(t.Context(), client, Target{URL: "https://example.com:" + port + "/"}, 0)
+	if got.Failed() || host != "example.com:"+port || name != "example.com" {
+		t.Errorf("%+v, host %q, name in TLS %q", got, host, name)
+	}
+	client = NewClient(base, "another.example", "127.0.0.1")
+	if got := Get(t.Context(), client, Target{URL: "https://another.example:" + port + "/"}, 0); !got.Unreachable {
+		t.Errorf("a certificate of another name is taken: %+v", got)
 	}
 }

@@ -14,8 +14,8 @@ import (
 func TestPlain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
-		p := New(&out)
-		ctx, begin := NewContext(t.Context(), p), time.Now()
+		begin := time.Now()
+		ctx, phases := Record(NewContext(t.Context(), New(&out)))
 		outer := Start(ctx, "bake %s AMI", "base")
 		inner := Start(outer.Inside(ctx), "build with Packer")
 		inner.Update("waiting for SSH")
@@ -36,8 +36,8 @@ a word
 		if diff := cmp.Diff(want, out.String()); diff != "" {
 			t.Error(diff)
 		}
-		phases := []Phase{{Name: "build with Packer", Begin: begin, Elapsed: 1500 * time.Millisecond, Depth: 1}, {Name: "bake base AMI", Begin: begin, Elapsed: 92500 * time.Millisecond, Failed: true}}
-		if diff := cmp.Diff(phases, p.Phases()); diff != "" {
+		wantPhases := []Phase{{Name: "build with Packer", Begin: begin, Elapsed: 1500 * time.Millisecond, Depth: 1}, {Name: "bake base AMI", Begin: begin, Elapsed: 92500 * time.Millisecond, Failed: true}}
+		if diff := cmp.Diff(wantPhases, phases()); diff != "" {
 			t.Error(diff)
 		}
 	})
@@ -104,4 +104,105 @@ func TestNoPrinter(t *testing.T) {
 	s.Done("")
 	s.Fail(nil)
 	Note(s.Inside(t.Context()), "x")
+}
+
+func TestNoteInside(t *testing.T) {
+	var out bytes.Buffer
+	ctx := NewContext(t.Context(), New(&out))
+	s := Start(ctx, "roll")
+	Note(s.Inside(ctx), "a word")
+	if diff := cmp.Diff("• roll\n  a word\n", out.String()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// calls is a Reporter that writes down what it is told.
+type calls []string
+
+func (c *calls) add(format string, args ...any)       { *c = append(*c, fmt.Sprintf(format, args...)) }
+func (c *calls) Begin(s *Stage)                       { c.add("begin %s", s.Name()) }
+func (c *calls) Update(s *Stage, detail string)       { c.add("update %s: %s", s.Name(), detail) }
+func (c *calls) Change(s *Stage, line string)         { c.add("change %s: %s", s.Name(), line) }
+func (c *calls) End(s *Stage, result string, e error) { c.add("end %s: %q %v", s.Name(), result, e) }
+func (c *calls) Note(s *Stage, line string) {
+	where := "outside"
+	if s != nil {
+		where = s.Name()
+	}
+	c.add("note %s: %s", where, line)
+}
+
+func TestReporter(t *testing.T) {
+	var got calls
+	ctx := NewContext(t.Context(), &got)
+	if FromContext(ctx) != Reporter(&got) {
+		t.Error("FromContext is another one")
+	}
+	outer := Start(ctx, "bake %s AMI", "base")
+	inner := Start(outer.Inside(ctx), "build")
+	if inner.Parent() != outer || outer.Parent() != nil || inner.Depth() != 1 || outer.Depth() != 0 {
+		t.Errorf("parent %v, depth %d and %d", inner.Parent(), inner.Depth(), outer.Depth())
+	}
+	inner.Live(func(int, int) []string { panic("no terminal") })
+	inner.Update("%d%%", 10)
+	inner.Update("10%%")
+	inner.Change("instance %s", "i-1")
+	Note(outer.Inside(ctx), "a word")
+	Note(ctx, "100 %%")
+	no := errors.New("no")
+	inner.Fail(no)
+	for _, late := range []func(){func() { inner.Update("x") }, func() { inner.Change("x") }, func() { inner.Done("x") }, func() { inner.Fail(nil) }} {
+		late()
+	}
+	outer.Done("ami-%d", 1)
+	want := calls{
+		"begin bake base AMI", "begin build", "update build: 10%", "change build: instance i-1", "note bake base AMI: a word",
+		"note outside: 100 %", `end build: "" no`, `end bake base AMI: "ami-1" <nil>`,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestElapsedEndsWithTheStage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := Start(t.Context(), "wait")
+		time.Sleep(time.Second)
+		running := s.Elapsed()
+		s.Done("")
+		time.Sleep(time.Second)
+		if running != time.Second || s.Elapsed() != time.Second {
+			t.Errorf("elapsed %v, then %v", running, s.Elapsed())
+		}
+	})
+}
+
+func TestRecord(t *testing.T) {
+	names := func(phases []Phase) []string {
+		var all []string
+		for _, p := range phases {
+			all = append(all, fmt.Sprintf("%d %s", p.Depth, p.Name))
+		}
+		return all
+	}
+	outerCtx, outer := Record(t.Context()) // nothing is shown
+	Start(outerCtx, "before").Done("")
+	release := Start(outerCtx, "release")
+	innerCtx, inner := Record(release.Inside(outerCtx))
+	bake := Start(innerCtx, "bake")
+	Start(bake.Inside(innerCtx), "build").Fail(errors.New("no"))
+	bake.Done("")
+	Start(NewContext(innerCtx, &calls{}), "shown elsewhere").Done("")
+	Start(innerCtx, "still runs")
+	if diff := cmp.Diff([]string{"1 build", "0 bake", "0 shown elsewhere"}, names(inner())); diff != "" {
+		t.Error(diff)
+	}
+	if p := inner()[0]; !p.Failed || inner()[1].Failed {
+		t.Errorf("failed: %+v", inner())
+	}
+	release.Done("")
+	Start(t.Context(), "outside").Done("")
+	if diff := cmp.Diff([]string{"0 before", "2 build", "1 bake", "0 shown elsewhere", "0 release"}, names(outer())); diff != "" {
+		t.Error(diff)
+	}
 }

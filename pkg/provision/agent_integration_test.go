@@ -14,11 +14,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// The CodeDeploy agent comes from a bucket that only EC2 needs, so a package of the same form stands in for AWS's: how it is
-// fetched, checked, confined and forgotten by the seal is the same.
-func TestIntegrationCodeDeployAgent(t *testing.T) {
-	m := newDebian(t)
-	m.unpack(t)
+// testAgent adds the CodeDeploy agent to a machine that serves. It comes from a bucket that only EC2 needs, so a package of the
+// same form stands in for AWS's: how it is fetched, checked, confined and forgotten by the seal is the same.
+func testAgent(t *testing.T, m debian) {
 	const base = "/srv/base/provision/provision.sh base"
 	const digests = "/srv/base/provision/base/codedeploy/packages.sha256"
 
@@ -108,12 +106,5 @@ dpkg-deb --build -Znone /srv/deb /srv/agent.deb >/dev/null`)
 			t.Errorf("the gate said %q", got)
 		}
 		t.Log(m.must(t, "systemd-analyze security --no-pager codedeploy-agent | tail -1"))
-	})
-
-	t.Run("forgotten", func(t *testing.T) {
-		m.must(t, "/srv/app/provision/provision.sh seal")
-		if left := m.must(t, "find /opt/codedeploy-agent /var/log/aws -type f | sort"); left != "/opt/codedeploy-agent/bin/codedeploy-agent\n/opt/codedeploy-agent/package" {
-			t.Errorf("left: %s", left)
-		}
 	})
 }

@@ -34,7 +34,7 @@ func newDebian(t *testing.T) debian {
 	image, err := engine.Image(ctx, machine.ImageOptions{})
 	must(t, err)
 
-	m := debian{t, engine, fmt.Sprintf("ingot-provision-%d", os.Getpid())}
+	m := debian{t, engine, fmt.Sprintf("ingot-provision-%d-%s", os.Getpid(), strings.ToLower(t.Name()))}
 	must(t, engine.Create(ctx, machine.Spec{
 		Name: m.name, Image: image, Hostname: "web-1", Labels: map[string]string{"ingot-test": "provision"},
 		Files: machine.Seed{InstanceID: "i-1", AuthorizedKeys: []string{"ssh-ed25519 AAAA test"}}.Files(),
@@ -252,7 +252,12 @@ func TestStages(t *testing.T) {
 				"http://127.0.0.1:81/healthz: nothing listens\n"},
 			{"wrong release", `sed -i 's,r1,r2,' /etc/ingot/release`, `sed -i 's,r2,r1,' /etc/ingot/release`,
 				"http://127.0.0.1:80/healthz answers for release r1, want r2\n"},
-			{"failed unit", "systemd-run -q --unit broken false || true; sleep 0.2", "systemctl reset-failed", "failed units: broken.service\n"},
+			// It needs one unit through another.
+			{"failed unit", `cd /run/systemd/system && mkdir app.service.d && printf '[Unit]\nRequires=lamp.service\n' >app.service.d/needs.conf
+				printf '[Unit]\nRequires=wick.service\n[Service]\nExecStart=/usr/bin/sleep infinity\n' >lamp.service
+				printf '[Service]\nType=oneshot\nExecStart=/usr/bin/false\n' >wick.service; systemctl daemon-reload; systemctl start wick || true`,
+				`cd /run/systemd/system && rm -r app.service.d lamp.service wick.service; systemctl daemon-reload; systemctl reset-failed`,
+				"failed units that the service needs: wick.service\n"},
 		} {
 			m.must(t, test.break_)
 			if got := m.mustFail(t, "ingot-check 0"); !strings.HasSuffix(got, "ingot-check: "+test.want) {
@@ -261,7 +266,13 @@ func TestStages(t *testing.T) {
 			m.must(t, test.mend)
 		}
 		m.must(t, "ingot-check")
+		if got, want := m.must(t, "systemd-run -q --unit broken false || true; sleep 0.2; ingot-check 0 2>&1"), "ingot-check: note: failed units that the service does not need: broken.service"; got != want {
+			t.Errorf("another failed unit: %q, want %q", got, want)
+		}
+		m.must(t, "systemctl reset-failed")
 	})
+
+	t.Run("agent", func(t *testing.T) { testAgent(t, m) })
 
 	t.Run("seal", func(t *testing.T) {
 		m.must(t, `mkdir -p /root/.ssh /root/.cache/go-build; touch /root/.ssh/authorized_keys /home/admin/.bash_history /tmp/left /var/tmp/left /var/log/app.log`)
@@ -279,6 +290,9 @@ func TestStages(t *testing.T) {
 			/srv/cache /var/log /var/lib/apt/lists /var/lib/cloud/instance -type f 2>/dev/null; cat /etc/machine-id`)
 		if left != "" {
 			t.Errorf("still there:\n%s", left)
+		}
+		if left := m.must(t, "find /opt/codedeploy-agent /var/log/aws -type f | sort"); left != "/opt/codedeploy-agent/bin/codedeploy-agent\n/opt/codedeploy-agent/package" {
+			t.Errorf("the agent remembers: %s", left)
 		}
 		m.must(t, seal, env()...)
 	})

@@ -14,11 +14,11 @@ import (
 	"github.com/ingot-build/ingot/pkg/command"
 )
 
-// list names the files under dir, with slashes and relative to it, in no particular order. Some may have been deleted.
-func list(ctx context.Context, runner command.Runner, dir string) ([]string, error) {
+// listFiles names the files under dir, with slashes and relative to it, in no particular order. Some may have been deleted.
+func listFiles(ctx context.Context, runner command.Runner, dir string) ([]string, error) {
 	names, err := listGit(ctx, runner, dir)
 	if errors.Is(err, errNoGit) {
-		names, err = walk(dir)
+		names, err = walkFiles(dir)
 	}
 	return names, err
 }
@@ -43,13 +43,13 @@ func listGit(ctx context.Context, runner command.Runner, dir string) ([]string, 
 	}
 	var names []string
 	for name := range strings.SplitSeq(out, "\x00") {
-		if name == "" || leftover(path.Base(name)) {
+		if name == "" || isEditorLeftover(path.Base(name)) {
 			continue
 		}
 		// A submodule, or another repository inside this one, is named as a folder: "sub" or "sub/".
 		name = strings.TrimSuffix(name, "/")
 		if info, err := os.Lstat(filepath.Join(dir, filepath.FromSlash(name))); err == nil && info.IsDir() {
-			nested, err := list(ctx, runner, filepath.Join(dir, filepath.FromSlash(name)))
+			nested, err := listFiles(ctx, runner, filepath.Join(dir, filepath.FromSlash(name)))
 			if err != nil {
 				return nil, err
 			}
@@ -66,8 +66,8 @@ func listGit(ctx context.Context, runner command.Runner, dir string) ([]string, 
 	return names, nil
 }
 
-// walk names every file but those of git and leftovers.
-func walk(dir string) ([]string, error) {
+// walkFiles names every file but those of git and leftovers.
+func walkFiles(dir string) ([]string, error) {
 	var names []string
 	err := filepath.WalkDir(dir, func(name string, entry fs.DirEntry, err error) error {
 		switch {
@@ -77,7 +77,7 @@ func walk(dir string) ([]string, error) {
 			if entry.IsDir() {
 				return fs.SkipDir
 			}
-		case !entry.IsDir() && !leftover(entry.Name()):
+		case !entry.IsDir() && !isEditorLeftover(entry.Name()):
 			relative, err := filepath.Rel(dir, name)
 			if err != nil {
 				return err
@@ -89,8 +89,8 @@ func walk(dir string) ([]string, error) {
 	return names, err
 }
 
-// leftover tells what editors and desktops drop beside the files that one edits.
-func leftover(base string) bool {
+// isEditorLeftover tells what editors and desktops drop beside the files that one edits.
+func isEditorLeftover(base string) bool {
 	for _, pattern := range []string{"*~", ".*.sw[a-p]", ".#*", "#*#", ".DS_Store"} {
 		if matched, _ := path.Match(pattern, base); matched {
 			return true

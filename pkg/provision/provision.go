@@ -4,6 +4,7 @@ package provision
 
 import (
 	"archive/tar"
+	"cmp"
 	"compress/gzip"
 	"context"
 	"crypto/sha256"
@@ -45,8 +46,8 @@ const (
 
 // Options say where the files are.
 type Options struct {
-	Dir    string // folder with provision.sh
-	Source string // folder with the service's source; read for the App stage only
+	Dir    string // folder with provision.sh; "provision" when empty
+	Source string // folder with the service's source, read for the App stage only; "service" when empty
 
 	Runner command.Runner // runs git; command.Exec{} when nil
 }
@@ -68,6 +69,7 @@ type file struct {
 // source. In a git work tree it takes what git tracks or would track, so ignored files are left out; elsewhere it takes everything
 // but editors' leftovers.
 func Load(ctx context.Context, stage Stage, o Options) (*Bundle, error) {
+	o.Dir, o.Source = cmp.Or(o.Dir, Tree), cmp.Or(o.Source, Source)
 	if o.Runner == nil {
 		o.Runner = command.Exec{}
 	}
@@ -117,7 +119,7 @@ func (b *Bundle) addSource(ctx context.Context, o Options) error {
 
 // add reads the files of a folder that are wanted, and files them under a prefix.
 func (b *Bundle) add(ctx context.Context, runner command.Runner, dir, prefix string, wanted func(name string) bool) error {
-	names, err := list(ctx, runner, dir)
+	names, err := listFiles(ctx, runner, dir)
 	if err != nil {
 		return err
 	}
@@ -125,7 +127,7 @@ func (b *Bundle) add(ctx context.Context, runner command.Runner, dir, prefix str
 		if !wanted(name) {
 			continue
 		}
-		f, err := read(filepath.Join(dir, filepath.FromSlash(name)))
+		f, err := readFile(filepath.Join(dir, filepath.FromSlash(name)))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // git still tracks what was deleted
 		}
@@ -138,7 +140,7 @@ func (b *Bundle) add(ctx context.Context, runner command.Runner, dir, prefix str
 	return nil
 }
 
-func read(name string) (file, error) {
+func readFile(name string) (file, error) {
 	info, err := os.Lstat(name)
 	if err != nil {
 		return file{}, err
@@ -172,12 +174,12 @@ func (b *Bundle) Names() []string {
 // fingerprint stands for the same image.
 func (b *Bundle) Fingerprint(inputs map[string]string) string {
 	digest := sha256.New()
-	field(digest, "stage", string(b.stage))
+	writeField(digest, "stage", string(b.stage))
 	for _, f := range b.files {
 		f.digest(digest)
 	}
 	for _, name := range slices.Sorted(maps.Keys(inputs)) {
-		field(digest, "input", name, inputs[name])
+		writeField(digest, "input", name, inputs[name])
 	}
 	return hex.EncodeToString(digest.Sum(nil))
 }
@@ -186,16 +188,16 @@ func (b *Bundle) Fingerprint(inputs map[string]string) string {
 func (f file) digest(digest hash.Hash) {
 	switch {
 	case f.link != "":
-		field(digest, "link", f.name, f.link)
+		writeField(digest, "link", f.name, f.link)
 	case f.executable:
-		field(digest, "executable", f.name, string(f.data))
+		writeField(digest, "executable", f.name, string(f.data))
 	default:
-		field(digest, "file", f.name, string(f.data))
+		writeField(digest, "file", f.name, string(f.data))
 	}
 }
 
-// field writes values with their lengths, so that no two lists of values are written alike.
-func field(digest hash.Hash, values ...string) {
+// writeField writes values with their lengths, so that no two lists of values are written alike.
+func writeField(digest hash.Hash, values ...string) {
 	for _, value := range values {
 		io.WriteString(digest, strconv.Itoa(len(value))+":"+value)
 	}

@@ -342,3 +342,12 @@ func TestPatch(t *testing.T) {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 }
+
+// Without options it is the tree and the service of the working folder.
+func TestLoadDefaults(t *testing.T) {
+	root := tree(t)
+	t.Chdir(root)
+	if diff := cmp.Diff(load(t, App, options(root)).Names(), load(t, App, Options{Runner: noGit}).Names()); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}

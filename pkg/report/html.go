@@ -18,8 +18,8 @@ var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 	"elapsed":   elapsed,
 	"ms":        milliseconds,
 	"thousands": thousands,
-	"top":       func(class string, middle int) int { return middle - thick(class)/2 },
-	"thick":     thick,
+	"top":       func(class string, middle int) int { return middle - barHeight(class)/2 },
+	"thick":     barHeight,
 }).Parse(pageSource))
 
 // page is what the template shows.
@@ -55,21 +55,21 @@ func (r Report) html(w io.Writer) error {
 	p := page{Report: r, T: r.timeline(), Figure: r.figures(), Facts: r.facts()}
 	p.Height = len(p.T.Lanes) * laneHeight
 	for _, phase := range r.Phases {
-		p.Bars = append(p.Bars, phaseBar{phase, share100(phase.At, r.Seconds), max(0.4, share100(phase.Seconds, r.Seconds))})
+		p.Bars = append(p.Bars, phaseBar{phase, percentOf(phase.At, r.Seconds), max(0.4, percentOf(phase.Seconds, r.Seconds))})
 	}
 	p.Keys, p.Life = r.keys()
 	return pageTemplate.Execute(w, p)
 }
 
-func share100(part, whole float64) percent {
+func percentOf(part, whole float64) percent {
 	if whole <= 0 {
 		return 0
 	}
 	return percent(100 * max(0, min(1, part/whole)))
 }
 
-// thick is the height of a bar in pixels: an instance that is not there yet, or hardly any more, is thinner.
-func thick(class string) int {
+// barHeight is the height of a bar in pixels: an instance that is not there yet, or hardly any more, is thinner.
+func barHeight(class string) int {
 	switch class {
 	case Pending.class():
 		return 8
@@ -86,6 +86,8 @@ func (r Report) Headline() string {
 		return fmt.Sprintf("Release %s is live", r.Release)
 	case Reverted:
 		return fmt.Sprintf("Release %s was rolled back", r.Release)
+	case Undeployed:
+		return fmt.Sprintf("Release %s is live, but its deployment failed", r.Release)
 	case Interrupted:
 		return fmt.Sprintf("The rollout of release %s was left to itself", r.Release)
 	}
@@ -94,6 +96,9 @@ func (r Report) Headline() string {
 
 // Mark is a sign for how it ended.
 func (r Report) Mark() string {
+	if r.Result == Undeployed {
+		return "!"
+	}
 	return map[string]string{"good": "✓", "open": "…", "bad": "✗"}[r.Tone()]
 }
 
@@ -102,7 +107,7 @@ func (r Report) Tone() string {
 	switch r.Result {
 	case Succeeded:
 		return "good"
-	case Interrupted:
+	case Interrupted, Undeployed:
 		return "open"
 	}
 	return "bad"
@@ -113,6 +118,9 @@ func (r Report) Summary() string {
 	var said []string
 	if before := r.Previous; before != "" && r.Result == Reverted {
 		said = append(said, fmt.Sprintf("Release %s serves.", before))
+	}
+	if r.Unseen != "" {
+		said = append(said, fmt.Sprintf("Not verified from here: %s. All targets are healthy, and that decided.", r.Unseen))
 	}
 	t := r.Totals
 	switch {

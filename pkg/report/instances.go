@@ -72,16 +72,16 @@ func (t *track) look(at float64, i rollout.Instance) {
 	t.Spans = append(t.Spans, Span{State: now, From: at, To: at, Reason: reason})
 }
 
-// missing ends an instance that a look at a time has not seen.
-func (t *track) missing(at float64) {
+// endUnlessSeen ends an instance that a look at a time has not seen.
+func (t *track) endUnlessSeen(at float64) {
 	if t.seen < at && !t.gone {
 		t.gone = true
 		t.Spans[len(t.Spans)-1].To = at
 	}
 }
 
-// until is the instance as it was, if it was still there, at the end.
-func (t *track) until(end float64) Instance {
+// endingAt is the instance as it was, if it was still there, at the end.
+func (t *track) endingAt(end float64) Instance {
 	i := t.Instance
 	i.Spans = slices.Clone(t.Spans)
 	if !t.gone {

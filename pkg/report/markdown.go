@@ -19,16 +19,16 @@ const (
 // reader of Markdown shows alike, as Mermaid's charts have no shares and are not drawn in mail.
 func (r Report) Markdown() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "## %s %s\n\n", r.Mark(), plain(r.Headline()))
+	fmt.Fprintf(&b, "## %s %s\n\n", r.Mark(), escape(r.Headline()))
 	if summary := r.Summary(); summary != "" {
-		fmt.Fprintf(&b, "%s\n\n", plain(summary))
+		fmt.Fprintf(&b, "%s\n\n", escape(summary))
 	}
 	if r.Cause != "" {
-		b.WriteString(block(r.Cause))
+		b.WriteString(codeBlock(r.Cause))
 	}
 	b.WriteString("| | |\n|---|---|\n")
 	for _, f := range r.facts() {
-		value := plain(f.Value)
+		value := escape(f.Value)
 		if f.URL != "" {
 			value = "<" + f.URL + ">"
 		}
@@ -39,16 +39,16 @@ func (r Report) Markdown() string {
 	}
 	b.WriteString("\n")
 	if drawn := r.drawing(); drawn != "" {
-		b.WriteString(block(drawn))
+		b.WriteString(codeBlock(drawn))
 	}
 	if len(r.Phases) > 0 {
 		b.WriteString("| phase | began | took |\n|---|--:|--:|\n")
 		for _, p := range r.Phases {
-			sign := ""
+			mark := ""
 			if p.Failed {
-				sign = "✗ "
+				mark = "✗ "
 			}
-			fmt.Fprintf(&b, "| %s%s%s | %s | %s |\n", strings.Repeat("&emsp;", p.Depth), sign, plain(p.Name), clock(p.At), elapsed(p.Seconds))
+			fmt.Fprintf(&b, "| %s%s%s | %s | %s |\n", strings.Repeat("&emsp;", p.Depth), mark, escape(p.Name), clock(p.At), elapsed(p.Seconds))
 		}
 		b.WriteString("\n")
 	}
@@ -59,14 +59,14 @@ func (r Report) Markdown() string {
 				fmt.Fprintf(&b, "- and %d more\n", len(r.Changes)-maxListed)
 				break
 			}
-			fmt.Fprintf(&b, "- %s\n", plain(c))
+			fmt.Fprintf(&b, "- %s\n", escape(c))
 		}
 	}
 	return b.String()
 }
 
-// plain is text that Markdown shows as it is, on one line. What is long is cut off.
-func plain(text string) string {
+// escape makes text that Markdown shows as it is, on one line. What is long is cut off.
+func escape(text string) string {
 	text = strings.Join(strings.Fields(text), " ")
 	if letters := []rune(text); len(letters) > 300 {
 		text = string(letters[:299]) + "…"
@@ -76,8 +76,8 @@ func plain(text string) string {
 
 var markup = strings.NewReplacer("|", `\|`, "*", `\*`, "_", `\_`, "`", "\\`", "[", `\[`, "]", `\]`, `\`, `\\`, "#", `\#`, "~", `\~`)
 
-// block is a code block. Four spaces, and not a fence, since no text can end them.
-func block(text string) string {
+// codeBlock is a code block. Four spaces, and not a fence, since no text can end them.
+func codeBlock(text string) string {
 	if len(text) > 8000 {
 		text = strings.ToValidUTF8(text[:8000], "") + " …"
 	}

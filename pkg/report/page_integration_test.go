@@ -23,7 +23,7 @@ func browser(t *testing.T) string {
 		}
 	}
 	if os.Getenv("CI") == "true" {
-		t.Fatal("chromium is missing; run: mage setup")
+		t.Fatal("chromium is missing; run: mage test")
 	}
 	t.Skip("chromium is missing; install it to have the report's page looked at")
 	return ""

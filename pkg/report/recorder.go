@@ -43,8 +43,10 @@ type Outcome struct {
 	URL         string // where the service answers
 	Changes     []string
 	Phases      []progress.Phase
-	Err         error // why it did not succeed
-	Interrupted bool  // Err means only that watching it has ended
+	Err         error  // why it did not succeed
+	Interrupted bool   // Err means only that watching it has ended
+	Unseen      string // why the load balancer could not be asked from here, and its targets' health decided; empty where it was
+	Serves      bool   // Err came only after the release was seen to serve: its deployment failed
 }
 
 // Recorder keeps what happens during a rollout. How much memory it takes does not depend on how long that is. Its
@@ -92,14 +94,14 @@ func (r *Recorder) Sample(s probe.Sample) {
 	at := r.since(s.At)
 	if s.Failed() {
 		slot.failed++
-		f := entry(r.failures, kind(s))
+		f := boundedEntry(r.failures, failureKind(s))
 		if f.Count++; f.Count == 1 || at < f.First {
 			f.First = at
 		}
 		f.Last = max(f.Last, at)
 		return
 	}
-	served := entry(r.served, s.Release)
+	served := boundedEntry(r.served, s.Release)
 	if served.Requests++; served.Requests == 1 || at < served.First {
 		served.First = at
 	}
@@ -110,8 +112,8 @@ func (r *Recorder) Sample(s probe.Sample) {
 	slot.releases[s.Release]++
 }
 
-// entry is a value of a map that holds a bounded number of them.
-func entry[V any](m map[string]*V, key string) *V {
+// boundedEntry is a value of a map that holds a bounded number of them.
+func boundedEntry[V any](m map[string]*V, key string) *V {
 	if m[key] == nil {
 		if len(m) >= maxKinds {
 			key = theRest
@@ -123,8 +125,8 @@ func entry[V any](m map[string]*V, key string) *V {
 	return m[key]
 }
 
-// kind says how a request failed, without what makes each failure different: the port that it came from.
-func kind(s probe.Sample) string {
+// failureKind says how a request failed, without what makes each failure different: the port that it came from.
+func failureKind(s probe.Sample) string {
 	if s.Err == nil {
 		return fmt.Sprintf("HTTP %d", s.Status)
 	}
@@ -220,7 +222,7 @@ func (r *Recorder) Observe(o rollout.Observation) {
 		t.look(at, i)
 	}
 	for _, t := range r.instances {
-		t.missing(at)
+		t.endUnlessSeen(at)
 	}
 }
 
@@ -244,7 +246,7 @@ func (r *Recorder) Finish(o Outcome) Report {
 	r.widen()
 	report := Report{
 		App: o.App, Release: r.release, Previous: r.previous, Image: o.Image, Commit: o.Commit, By: o.By, URL: o.URL,
-		Begin: r.begin.UTC(), Seconds: end, Changes: o.Changes, Width: seconds(r.width),
+		Unseen: o.Unseen, Begin: r.begin.UTC(), Seconds: end, Changes: o.Changes, Width: seconds(r.width),
 		Phases: []Phase{}, Buckets: []Bucket{}, Failures: []Failure{}, Instances: []Instance{}, Refresh: append([]Step{}, r.steps...),
 	}
 	report.Result, report.Cause = o.result()
@@ -259,7 +261,7 @@ func (r *Recorder) Finish(o Outcome) Report {
 	}
 	slices.SortFunc(report.Failures, func(a, b Failure) int { return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.What, b.What)) })
 	for _, id := range r.order {
-		report.Instances = append(report.Instances, r.instances[id].until(end))
+		report.Instances = append(report.Instances, r.instances[id].endingAt(end))
 	}
 	report.sortInstances()
 	return report
@@ -271,6 +273,8 @@ func (o Outcome) result() (Result, string) {
 		return Succeeded, ""
 	case o.Interrupted:
 		return Interrupted, o.Err.Error()
+	case o.Serves:
+		return Undeployed, o.Err.Error()
 	case errors.Is(o.Err, rollout.ErrReverted):
 		return Reverted, o.Err.Error()
 	}

@@ -26,6 +26,7 @@ const (
 	Reverted    Result = "rolled back" // the release before serves again
 	Failed      Result = "failed"      // it ended otherwise, and the cause says how
 	Interrupted Result = "interrupted" // it goes on, but nobody watches it any more
+	Undeployed  Result = "undeployed"  // the release serves, but the deployment that records it failed
 )
 
 // Report is a rollout that has ended. Every time in it but Begin is in seconds since Begin, every latency in
@@ -42,6 +43,7 @@ type Report struct {
 	Seconds   float64    `json:"seconds"` // how long it took
 	Result    Result     `json:"result"`
 	Cause     string     `json:"cause,omitempty"`   // why it did not succeed
+	Unseen    string     `json:"unseen,omitempty"`  // why the load balancer could not be asked from here, and its targets' health decided
 	Changes   []string   `json:"changes,omitempty"` // subjects of the commits since the release before
 	Phases    []Phase    `json:"phases"`
 	Totals    Totals     `json:"totals"`

@@ -1,7 +1,9 @@
 package report
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -10,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -272,6 +275,54 @@ func TestGolden(t *testing.T) {
 			}
 			golden(t, name+".md", []byte(r.Markdown()))
 		})
+	}
+}
+
+// TestUnseen: a release that nobody here could ask is live, and the report says what decided.
+func TestUnseen(t *testing.T) {
+	r := New("r2", "r1", time.Now()).Finish(Outcome{Unseen: "dial tcp 192.0.2.1:80: i/o timeout"})
+	const want = "Not verified from here: dial tcp 192.0.2.1:80: i/o timeout. All targets are healthy, and that decided."
+	if r.Summary() != want || r.Result != Succeeded || !strings.Contains(r.Markdown(), "Not verified from here: dial tcp 192.0.2.1:80") {
+		t.Errorf("summary %q of\n%s", r.Summary(), r.Markdown())
+	}
+}
+
+// TestResults: each way to end has a result and a headline of its own.
+func TestResults(t *testing.T) {
+	stop := errors.New("ended by SIGINT")
+	tests := map[string]struct {
+		outcome Outcome
+		result  Result
+		want    string
+	}{
+		"it serves":                            {Outcome{}, Succeeded, "✓ Release r2 is live"},
+		"it was rolled back":                   {Outcome{Err: rollout.ErrReverted}, Reverted, "✗ Release r2 was rolled back"},
+		"it failed":                            {Outcome{Err: stop}, Failed, "✗ The rollout of release r2 failed"},
+		"nobody watches it":                    {Outcome{Err: stop, Interrupted: true}, Interrupted, "… The rollout of release r2 was left to itself"},
+		"it serves, but its deployment failed": {Outcome{Err: stop, Serves: true}, Undeployed, "! Release r2 is live, but its deployment failed"},
+		"nobody watches its deployment":        {Outcome{Err: stop, Serves: true, Interrupted: true}, Interrupted, "… The rollout of release r2 was left to itself"},
+	}
+	for name, tc := range tests {
+		r := New("r2", "r1", time.Now()).Finish(tc.outcome)
+		if got := r.Mark() + " " + r.Headline(); r.Result != tc.result || got != tc.want {
+			t.Errorf("%s: result %q, %q, want %q, %q", name, r.Result, got, tc.result, tc.want)
+		}
+		var page bytes.Buffer
+		if err := r.html(&page); err != nil {
+			t.Fatal(err)
+		}
+		data, err := json.Marshal(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for form, text := range map[string]string{"HTML": page.String(), "Markdown": r.Markdown()} {
+			if !strings.Contains(text, r.Headline()) {
+				t.Errorf("%s: the %s does not say it", name, form)
+			}
+		}
+		if !strings.Contains(string(data), `"result":"`+string(tc.result)+`"`) {
+			t.Errorf("%s: the JSON does not say it: %s", name, data)
+		}
 	}
 }
 

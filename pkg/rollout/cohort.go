@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -15,17 +14,14 @@ const (
 	// One can be an accident of the hardware, and among a thousand there are several.
 	failLeast   = 2
 	failPercent = 2
-
-	// lateness is what an instance has beyond its warm-up to be healthy: the interval of a health check, and the time in
-	// which nobody looked.
-	lateness = 15 * time.Second
 )
 
 // cohort follows the instances of one launch template version, and tells which of them have failed.
 type cohort struct {
-	version string
-	warmup  time.Duration // an instance that needs longer has failed; 0 where none is too late
-	members map[string]*member
+	version  TemplateVersion
+	warmup   time.Duration // an instance that needs longer has failed; 0 where none is too late
+	lateness time.Duration // what it has beyond that, until the load balancer has noticed
+	members  map[string]*member
 }
 
 // member is an instance of a cohort.
@@ -39,8 +35,8 @@ type member struct {
 	trouble   string // why it has failed; empty while it has not
 }
 
-func newCohort(version int64, warmup time.Duration) *cohort {
-	return &cohort{version: strconv.FormatInt(version, 10), warmup: warmup, members: map[string]*member{}}
+func newCohort(version TemplateVersion, warmup, lateness time.Duration) *cohort {
+	return &cohort{version: version, warmup: warmup, lateness: lateness, members: map[string]*member{}}
 }
 
 // look takes in what a fleet is at a time.
@@ -56,17 +52,20 @@ func (c *cohort) look(f Fleet, at time.Time) {
 			m = &member{}
 			c.members[i.ID] = m
 		}
-		m.look(i, at, c.warmup)
+		if m.gone { // it was not: an old answer did not know it yet
+			m.gone, m.trouble = false, ""
+		}
+		m.look(i, at, c.warmup, c.lateness)
 	}
 	for id, m := range c.members {
 		if !there[id] && !m.gone {
 			m.gone = true
-			m.left()
+			m.judgeLeaving()
 		}
 	}
 }
 
-func (m *member) look(i Instance, at time.Time, warmup time.Duration) {
+func (m *member) look(i Instance, at time.Time, warmup, lateness time.Duration) {
 	was := m.last
 	m.last = i
 	if i.Reason != "" && i.Target != "draining" && i.Target != "unused" && !i.leaving() {
@@ -79,7 +78,7 @@ func (m *member) look(i Instance, at time.Time, warmup time.Duration) {
 	switch {
 	case i.leaving():
 		if !was.leaving() {
-			m.left()
+			m.judgeLeaving()
 		}
 	case m.healthy && i.Target == "unhealthy":
 		m.fail("became unhealthy after it had served")
@@ -89,9 +88,9 @@ func (m *member) look(i Instance, at time.Time, warmup time.Duration) {
 	}
 }
 
-// left judges an instance that leaves the group. One that served to the last is not to blame: the group became smaller,
-// or moved it to another zone.
-func (m *member) left() {
+// judgeLeaving judges an instance that leaves the group. One that served to the last is not to blame: the group became
+// smaller, or moved it to another zone.
+func (m *member) judgeLeaving() {
 	switch {
 	case m.healthy && m.last.Health != "Unhealthy" && m.last.Target != "unhealthy":
 	case m.healthy:

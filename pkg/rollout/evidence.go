@@ -12,6 +12,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
 	asgtypes "github.com/aws/aws-sdk-go-v2/service/autoscaling/types"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
+
+	"github.com/ingot-build/ingot/internal/lines"
 )
 
 type instanceAPI interface {
@@ -26,32 +28,21 @@ const (
 // evidence is what is known of the cause of a failure. It is kept as it comes up, since instances do not stay.
 type evidence struct {
 	gathered bool
+	late     bool // instances were not healthy within their warm-up
 	lines    []string
-	asked    []string // for their consoles
+	asked    []string // instances that were asked for their consoles
 	from     string   // the instance whose console said something
 	console  []string
 }
 
-// failure is an error with evidence below its first line.
-type failure struct {
-	error
-	lines []string
-}
-
-func (f failure) Error() string {
-	return strings.Join(append([]string{f.error.Error()}, f.lines...), "\n  ")
-}
-
-func (f failure) Unwrap() error { return f.error }
-
-// failure adds the evidence to an error, and what to do next.
-func (w *watch) failure(ctx context.Context, err error) error {
+// withEvidence adds what is known of the cause to an error.
+func (w *watch) withEvidence(ctx context.Context, err error) error {
 	w.evidence.gather(ctx, w)
-	lines := w.evidence.lines
+	known := slices.Clone(w.evidence.lines)
 	if w.refresh.Status == string(asgtypes.InstanceRefreshStatusRollbackSuccessful) {
-		lines = append(lines, "the release before serves on every instance again; mend this one, and run the same command again")
+		known = append(known, "the release before serves on every instance again")
 	}
-	return failure{err, lines}
+	return &EvidenceError{Err: err, Evidence: known, Late: w.evidence.late}
 }
 
 // gather asks, once, those who know something: Auto Scaling, Options.Explain, and the console of an instance. Who does
@@ -71,11 +62,9 @@ func (e *evidence) gather(ctx context.Context, w *watch) {
 		}
 		e.lines = append(e.lines, w.cohort.describe(id))
 	}
-	if slices.ContainsFunc(failed, func(id string) bool { return w.cohort.members[id].late }) {
-		e.lines = append(e.lines, "a service that needs longer to start needs a longer rollout.warmup in ingot.hcl")
-	}
+	e.late = slices.ContainsFunc(failed, func(id string) bool { return w.cohort.members[id].late })
 	if activities, err := w.activities(ctx); err == nil {
-		e.lines = append(e.lines, telling(activities, failed)...)
+		e.lines = append(e.lines, explainingActivities(activities, failed)...)
 	}
 	if w.options.Explain != nil && len(failed) > 0 {
 		if text := strings.TrimSpace(w.options.Explain(ctx, failed)); text != "" {
@@ -108,10 +97,10 @@ func (e *evidence) keepConsole(ctx context.Context, w *watch) {
 // console returns the end of an instance's console, nothing where there is none.
 func (w *watch) console(ctx context.Context, id string) []string {
 	in := &ec2.GetConsoleOutputInput{InstanceId: aws.String(id), Latest: aws.Bool(true)}
-	out, err := w.Instances.GetConsoleOutput(ctx, in)
+	out, err := w.instances.GetConsoleOutput(ctx, in)
 	if errorCode(err) == "UnsupportedOperation" { // only instances on Nitro have more than the console of their boot
 		in.Latest = nil
-		out, err = w.Instances.GetConsoleOutput(ctx, in)
+		out, err = w.instances.GetConsoleOutput(ctx, in)
 	}
 	if err != nil {
 		return nil
@@ -120,32 +109,26 @@ func (w *watch) console(ctx context.Context, id string) []string {
 	if err != nil {
 		return nil
 	}
-	return tail(string(text))
+	return consoleEnd(string(text))
 }
 
 // escapes are what colours a terminal or moves its cursor.
 var escapes = regexp.MustCompile(`\x1b\[[0-9;?]*[A-Za-z]`)
 
-// tail returns the last lines of a console that say something, without what only a terminal understands.
-func tail(text string) []string {
-	var lines []string
-	for line := range strings.Lines(escapes.ReplaceAllString(text, "")) {
-		line = strings.Map(func(c rune) rune {
-			if c < ' ' && c != '\t' || c == '\x7f' {
-				return -1
-			}
-			return c
-		}, line)
-		if strings.TrimSpace(line) != "" {
-			lines = append(lines, strings.TrimRight(line, " "))
+// consoleEnd returns the last lines of a console that say something, without what only a terminal understands.
+func consoleEnd(text string) []string {
+	text = strings.Map(func(c rune) rune {
+		if c < ' ' && c != '\t' && c != '\n' || c == '\x7f' {
+			return -1
 		}
-	}
-	return lines[max(0, len(lines)-consoleLines):]
+		return c
+	}, escapes.ReplaceAllString(text, ""))
+	return lines.LastFunc(text, consoleLines, func(line string) bool { return line != "" })
 }
 
 // activities returns the scaling activities since the refresh or the launch began, the newest first.
 func (w *watch) activities(ctx context.Context) ([]asgtypes.Activity, error) {
-	out, err := w.Groups.DescribeScalingActivities(ctx, &autoscaling.DescribeScalingActivitiesInput{
+	out, err := w.groups.DescribeScalingActivities(ctx, &autoscaling.DescribeScalingActivitiesInput{
 		AutoScalingGroupName: aws.String(w.now.Group), MaxRecords: aws.Int32(100), // a page is as much as AWS gives at once
 	})
 	if err != nil {
@@ -181,20 +164,21 @@ func failedLaunches(activities []asgtypes.Activity) []asgtypes.Activity {
 	return failed
 }
 
-// telling returns the newest activity that failed, and the newest that tells why one of the failed instances had to go.
-func telling(activities []asgtypes.Activity, failed []string) (lines []string) {
+// explainingActivities returns the newest activity that failed, and the newest that tells why one of the failed
+// instances had to go.
+func explainingActivities(activities []asgtypes.Activity, failed []string) (told []string) {
 	for _, a := range activities {
 		if a.StatusCode == asgtypes.ScalingActivityStatusCodeFailed || a.StatusCode == asgtypes.ScalingActivityStatusCodeCancelled {
-			lines = append(lines, fmt.Sprintf("scaling activity: %s: %s", aws.ToString(a.Description), aws.ToString(a.StatusMessage)))
+			told = append(told, fmt.Sprintf("scaling activity: %s: %s", aws.ToString(a.Description), aws.ToString(a.StatusMessage)))
 			break
 		}
 	}
 	for _, a := range activities {
 		for _, id := range failed {
 			if description := aws.ToString(a.Description); strings.HasPrefix(description, "Terminating") && strings.Contains(description, id) {
-				return append(lines, fmt.Sprintf("scaling activity: %s: %s", description, aws.ToString(a.Cause)))
+				return append(told, fmt.Sprintf("scaling activity: %s: %s", description, aws.ToString(a.Cause)))
 			}
 		}
 	}
-	return lines
+	return told
 }

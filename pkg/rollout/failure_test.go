@@ -17,7 +17,7 @@ import (
 
 // newcomer is an instance of version 3.
 func newcomer(id, lifecycle, health, target, reason string) Instance {
-	return Instance{ID: id, TemplateVersion: "3", Lifecycle: lifecycle, Health: health, Target: target, Reason: reason}
+	return Instance{ID: id, TemplateVersion: 3, Lifecycle: lifecycle, Health: health, Target: target, Reason: reason}
 }
 
 // TestBadReleases: each ends with the old release everywhere, an error that names the cause, and in bounded time.
@@ -32,6 +32,7 @@ func TestBadReleases(t *testing.T) {
 		behave func(w *world, age time.Duration) // age of the refresh
 		within time.Duration
 		want   []string // texts of the error
+		late   bool     // the warm-up was too short
 	}{
 		"crashes at start": {
 			behave: func(w *world, age time.Duration) {
@@ -74,7 +75,8 @@ func TestBadReleases(t *testing.T) {
 				w.running = append(serving(2, "i-1", "i-2"), newcomer("i-3", "InService", "Healthy", target, ""), newcomer("i-4", "InService", "Healthy", target, ""))
 			},
 			within: time.Minute,
-			want:   []string{"was not healthy within its warm-up of 30s", "rollout.warmup"},
+			want:   []string{"was not healthy within its warm-up of 30s"},
+			late:   true,
 		},
 		"dies after it was healthy": {
 			behave: func(w *world, age time.Duration) {
@@ -126,10 +128,13 @@ func TestBadReleases(t *testing.T) {
 				if !errors.Is(err, ErrReverted) || !errors.Is(err, ErrUnhealthy) {
 					t.Fatalf("error = %v", err)
 				}
-				for _, text := range append(tc.want, "release was rolled back by instance refresh refresh-1\n", "mend this one") {
+				for _, text := range append(tc.want, "release was rolled back by instance refresh refresh-1\n", "the release before serves on every instance again") {
 					if !strings.Contains(err.Error(), text) {
 						t.Errorf("no %q in error:\n%v", text, err)
 					}
+				}
+				if e, ok := errors.AsType[*EvidenceError](err); !ok || e.Late != tc.late {
+					t.Errorf("late: %t, error = %#v", !tc.late, err)
 				}
 				if took := time.Since(begin); took > tc.within {
 					t.Errorf("took %s", took)
@@ -151,7 +156,7 @@ func TestFirstReleaseNeverHealthy(t *testing.T) {
 			}
 			// Auto Scaling replaces what the load balancer finds unhealthy, without an end.
 			id := fmt.Sprintf("i-%d", w.steps/4)
-			w.running = []Instance{{ID: id, TemplateVersion: "2", Lifecycle: "InService", Target: "unhealthy", Reason: "Target.ResponseCodeMismatch"}}
+			w.running = []Instance{{ID: id, TemplateVersion: 2, Lifecycle: "InService", Target: "unhealthy", Reason: "Target.ResponseCodeMismatch"}}
 		}
 		_, err := w.roller(Options{}).Run(t.Context(), two)
 		if !errors.Is(err, ErrUnhealthy) || errors.Is(err, ErrReverted) || !strings.Contains(err.Error(), "Target.ResponseCodeMismatch: said so") {
@@ -168,7 +173,7 @@ func TestFirstReleaseTakesForEver(t *testing.T) {
 		w := newWorld()
 		begin := time.Now()
 		_, err := w.roller(Options{}).Run(t.Context(), two)
-		if !errors.Is(err, ErrUnhealthy) || !strings.Contains(err.Error(), "within 15m0s: 0 new, 0 healthy") || time.Since(begin) > launchLimit+lastGap {
+		if !errors.Is(err, ErrUnhealthy) || !strings.Contains(err.Error(), "within 15m0s: 0 new, 0 healthy") || time.Since(begin) > 15*time.Minute+lastGap {
 			t.Errorf("after %s: error = %v", time.Since(begin), err)
 		}
 	})
@@ -184,7 +189,7 @@ func TestRolledBackByAWS(t *testing.T) {
 		}
 		_, err := w.roller(Options{}).Run(t.Context(), two)
 		want := `roll out release "r2": release never served: alarm errors went into ALARM; release was rolled back by instance refresh refresh-1
-  the release before serves on every instance again; mend this one, and run the same command again`
+  the release before serves on every instance again`
 		if !errors.Is(err, ErrReverted) || err.Error() != want {
 			t.Errorf("error = %v\nwant    %s", err, want)
 		}
@@ -232,11 +237,11 @@ func TestCohort(t *testing.T) {
 		"terminated by hand":    {looks: []Fleet{look(i("InService", "Healthy", "healthy")), look(i("Terminating", "Unhealthy", "unused"))}, want: "served, died and was taken out"},
 		"sick":                  {looks: []Fleet{look(i("InService", "Healthy", "healthy")), look(i("InService", "Healthy", "unhealthy"))}, want: "became unhealthy after it had served"},
 		"late":                  {looks: slices.Repeat([]Fleet{look(i("InService", "Healthy", "unhealthy"))}, 6), want: "was not healthy within its warm-up of 30s"},
-		"another version":       {looks: []Fleet{look(Instance{ID: "i", TemplateVersion: "2"}), look()}},
+		"another version":       {looks: []Fleet{look(Instance{ID: "i", TemplateVersion: 2}), look()}},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			c, at := newCohort(3, 30*time.Second), time.Now()
+			c, at := newCohort(3, 30*time.Second, 15*time.Second), time.Now()
 			for _, f := range tc.looks {
 				c.look(f, at)
 				at = at.Add(10 * time.Second)
@@ -255,7 +260,7 @@ func TestCohort(t *testing.T) {
 // TestHopeless: an accident or two among many do not end a good release.
 func TestHopeless(t *testing.T) {
 	for desired, want := range map[int]int{1: 1, 2: 2, 10: 2, 100: 2, 200: 4, 1000: 20} {
-		c := newCohort(3, 0)
+		c := newCohort(3, 0, 0)
 		for n := range want {
 			if c.hopeless(desired) {
 				t.Errorf("%d of %d instances end it", n, desired)
@@ -268,15 +273,15 @@ func TestHopeless(t *testing.T) {
 	}
 }
 
-func TestTail(t *testing.T) {
+func TestConsoleEnd(t *testing.T) {
 	long := strings.Repeat("line\n", 30)
-	if got := tail(long); len(got) != consoleLines {
+	if got := consoleEnd(long); len(got) != consoleLines {
 		t.Errorf("%d lines", len(got))
 	}
-	if diff := cmp.Diff([]string{"a\tb", "c"}, tail("\x1b[2Ja\tb  \r\n \r\n\nc")); diff != "" {
+	if diff := cmp.Diff([]string{"a\tb", "c"}, consoleEnd("\x1b[2Ja\tb  \r\n \r\n\nc")); diff != "" {
 		t.Error(diff)
 	}
-	if got := tail(""); len(got) > 0 {
+	if got := consoleEnd(""); len(got) > 0 {
 		t.Errorf("%q", got)
 	}
 }
@@ -288,14 +293,14 @@ func TestResumedLaunchFails(t *testing.T) {
 		w := newWorld()
 		w.versions = append(w.versions, templateVersion{image: "ami-2", description: "release r2"})
 		w.version, w.min, w.desired = "2", 2, 2
-		w.running = []Instance{{ID: "i-1", TemplateVersion: "2", Lifecycle: "Pending"}, {ID: "i-2", TemplateVersion: "2", Lifecycle: "Pending"}}
+		w.running = []Instance{{ID: "i-1", TemplateVersion: 2, Lifecycle: "Pending"}, {ID: "i-2", TemplateVersion: 2, Lifecycle: "Pending"}}
 		w.step = func(w *world) {
 			if w.steps == 3 {
 				w.running = nil
 			}
 		}
 		_, err := w.roller(Options{}).Run(t.Context(), two)
-		if !errors.Is(err, ErrUnhealthy) || !strings.HasSuffix(err.Error(), "hello is empty again, as nothing served before; mend the release, and run the same command again") {
+		if !errors.Is(err, ErrUnhealthy) || !errors.Is(err, ErrEmptied) || !strings.HasSuffix(err.Error(), "hello is empty again, as nothing served before") {
 			t.Errorf("error = %v", err)
 		}
 		if diff := cmp.Diff([]string{"capacity 0 of version 1"}, w.did); diff != "" {
@@ -341,8 +346,8 @@ func TestEndsBadly(t *testing.T) {
 				}
 			}
 			_, err := w.roller(Options{}).Run(t.Context(), two)
-			want := fmt.Sprintf(`roll out release "r2": release never served: so it is; instance refresh refresh-1 ended as %s, with both releases in the fleet: go back with: mage rollback`, status)
-			if err == nil || err.Error() != want || errors.Is(err, ErrReverted) {
+			want := fmt.Sprintf(`roll out release "r2": release never served: so it is; instance refresh refresh-1 ended as %s, with both releases in the fleet`, status)
+			if err == nil || err.Error() != want || errors.Is(err, ErrReverted) || !errors.Is(err, ErrMixed) {
 				t.Errorf("error = %v\nwant    %s", err, want)
 			}
 		})

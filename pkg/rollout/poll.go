@@ -36,26 +36,26 @@ func (r *Roller) gap(elapsed time.Duration) time.Duration {
 	return d - time.Duration(r.random()*jitter*float64(d))
 }
 
-// patience bears looks that fail for reasons that pass, up to failLimit in a row.
-type patience struct{ failed int }
+// faults counts looks in a row that failed for reasons that pass.
+type faults struct{ inARow int }
 
-// bear returns the error to stop with, nil to go on.
-func (p *patience) bear(ctx context.Context, err error) error {
+// tolerate takes in what came of a look, and returns the error to stop with; nil to go on.
+func (f *faults) tolerate(ctx context.Context, err error) error {
 	switch {
 	case err == nil:
-		p.failed = 0
+		f.inARow = 0
 		return nil
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	}
-	if p.failed++; !passes(err) || p.failed >= failLimit {
+	if f.inARow++; !transient(err) || f.inARow >= failLimit {
 		return err
 	}
 	return nil
 }
 
-// passes tells whether the cause of a failed call may pass: throttling, a fault of the service, a connection that broke.
-func passes(err error) bool {
+// transient tells whether the cause of a failed call may pass: throttling, a fault of the service, a connection that broke.
+func transient(err error) bool {
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return true
 	}
@@ -80,15 +80,4 @@ func errorCode(err error) string {
 		return e.ErrorCode()
 	}
 	return ""
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-timer.C:
-		return nil
-	}
 }

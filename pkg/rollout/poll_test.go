@@ -10,8 +10,10 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	asgtypes "github.com/aws/aws-sdk-go-v2/service/autoscaling/types"
 	"github.com/aws/smithy-go"
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 // TestCalls: how many calls a rollout of ten minutes makes does not depend on the number of instances, and its end is
@@ -84,7 +86,7 @@ func TestGap(t *testing.T) {
 	}
 }
 
-func TestPasses(t *testing.T) {
+func TestTransient(t *testing.T) {
 	tests := map[string]struct {
 		err  error
 		want bool
@@ -100,7 +102,7 @@ func TestPasses(t *testing.T) {
 		"another":              {errors.New("no"), false},
 	}
 	for name, tc := range tests {
-		if got := passes(tc.err); got != tc.want {
+		if got := transient(tc.err); got != tc.want {
 			t.Errorf("%s: %t", name, got)
 		}
 	}
@@ -135,32 +137,37 @@ func TestFaultsPass(t *testing.T) {
 	}
 }
 
-// TestParting: what ends the watch before the refresh does says what goes on in AWS, and what to do.
-func TestParting(t *testing.T) {
+// TestInterrupted: what ends the watch before the refresh does says what goes on in AWS.
+func TestInterrupted(t *testing.T) {
 	stop := errors.New("ended by SIGINT")
 	tests := map[string]struct {
 		options   Options
 		fail      error // of every look
 		interrupt bool
 		want      string
+		left      InterruptedError
 		is        error
 		did       string // the last thing
 	}{
 		"interrupted": {
 			interrupt: true, is: stop, did: "refresh to 3",
-			want: `roll out release "r2": ended by SIGINT; instance refresh refresh-1 to release r2 goes on in AWS: the same command goes on watching it, mage status shows it, mage rollback stops it`,
+			want: `roll out release "r2": ended by SIGINT; instance refresh refresh-1 to release r2 goes on in AWS`,
+			left: InterruptedError{State: GoesOn, Resumable: true, Stoppable: true},
 		},
 		"interrupted, and to be rolled back": {
 			options: Options{CancelOnInterrupt: true}, interrupt: true, is: stop, did: "rollback",
-			want: `roll out release "r2": ended by SIGINT; instance refresh refresh-1 to release r2 is being rolled back in AWS: mage status shows how far it is`,
+			want: `roll out release "r2": ended by SIGINT; instance refresh refresh-1 to release r2 is being rolled back in AWS`,
+			left: InterruptedError{State: RollingBack},
 		},
 		"credentials expired": {
 			fail: apiError("ExpiredToken"), is: ErrExpired, did: "refresh to 3",
-			want: `roll out release "r2": AWS credentials have expired; instance refresh refresh-1 to release r2 goes on in AWS: sign in again; the same command goes on watching it, mage status shows it, mage rollback stops it (describe instance refreshes of "hello": api error ExpiredToken: said so)`,
+			want: `roll out release "r2": AWS credentials have expired (describe instance refreshes of "hello": api error ExpiredToken: said so); instance refresh refresh-1 to release r2 goes on in AWS`,
+			left: InterruptedError{State: GoesOn, Resumable: true, Stoppable: true},
 		},
 		"throttled for ever": {
 			fail: apiError("Throttling"), did: "refresh to 3",
-			want: `roll out release "r2": describe instance refreshes of "hello": api error Throttling: said so; instance refresh refresh-1 to release r2 goes on in AWS: the same command goes on watching it, mage status shows it, mage rollback stops it`,
+			want: `roll out release "r2": describe instance refreshes of "hello": api error Throttling: said so; instance refresh refresh-1 to release r2 goes on in AWS`,
+			left: InterruptedError{State: GoesOn, Resumable: true, Stoppable: true},
 		},
 	}
 	for name, tc := range tests {
@@ -183,6 +190,7 @@ func TestParting(t *testing.T) {
 				if err == nil || err.Error() != tc.want {
 					t.Errorf("error = %v\nwant    %s", err, tc.want)
 				}
+				checkLeft(t, err, tc.left)
 				if tc.is != nil && !errors.Is(err, tc.is) {
 					t.Errorf("error is not %v", tc.is)
 				}
@@ -194,9 +202,72 @@ func TestParting(t *testing.T) {
 	}
 }
 
-func TestPartingFromALaunch(t *testing.T) {
+// checkLeft compares what an error says of what is left behind, but for its texts.
+func checkLeft(t *testing.T, err error, want InterruptedError) {
+	t.Helper()
+	e, ok := errors.AsType[*InterruptedError](err)
+	if !ok {
+		t.Errorf("error %#v is no InterruptedError", err)
+		return
+	}
+	if diff := cmp.Diff(want, *e, cmpopts.IgnoreFields(InterruptedError{}, "Err", "What")); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestInterruptedAtAnEdge: the refresh has just ended, or has perhaps just begun.
+func TestInterruptedAtAnEdge(t *testing.T) {
+	tests := map[string]struct {
+		set  func(w *world, cancel func())
+		want string
+		left InterruptedError
+	}{
+		"over already": {
+			set: func(w *world, cancel func()) {
+				w.turn = &asgtypes.ActiveInstanceRefreshNotFoundFault{}
+				w.step = func(w *world) {
+					if w.steps == 4 {
+						cancel()
+					}
+				}
+			},
+			want: `roll out release "r2": context canceled; instance refresh refresh-1 to release r2 is over already`,
+			left: InterruptedError{State: Ended},
+		},
+		"while it is being started": {
+			set: func(w *world, cancel func()) {
+				w.fails = func(call string) error {
+					if call == "start" {
+						cancel()
+						return context.Canceled
+					}
+					return nil
+				}
+			},
+			want: `context canceled; an instance refresh of "hello" was being started`,
+			left: InterruptedError{State: Unknown},
+		},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			in(t, func(t *testing.T) {
+				w := old()
+				ctx, cancel := context.WithCancel(t.Context())
+				tc.set(w, cancel)
+				_, err := w.roller(Options{CancelOnInterrupt: true}).Run(ctx, two)
+				if err == nil || err.Error() != tc.want || !errors.Is(err, context.Canceled) {
+					t.Errorf("error = %v\nwant    %s", err, tc.want)
+				}
+				checkLeft(t, err, tc.left)
+			})
+		})
+	}
+}
+
+func TestInterruptedLaunch(t *testing.T) {
+	left := map[bool]InterruptedError{false: {State: GoesOn, Resumable: true}, true: {State: TakenBack}}
 	for cancelToo, want := range map[bool]string{
-		false: `launch release "r2": context canceled; the launch of release r2 goes on in AWS: the same command goes on watching it, mage status shows it`,
+		false: `launch release "r2": context canceled; the launch of release r2 goes on in AWS`,
 		true:  `launch release "r2": context canceled; the launch of release r2 was taken back: the group becomes empty again`,
 	} {
 		in(t, func(t *testing.T) {
@@ -211,6 +282,7 @@ func TestPartingFromALaunch(t *testing.T) {
 			if err == nil || err.Error() != want {
 				t.Errorf("error = %v\nwant    %s", err, want)
 			}
+			checkLeft(t, err, left[cancelToo])
 			if (w.desired == 0) != cancelToo {
 				t.Errorf("did %q", w.did)
 			}
@@ -218,11 +290,12 @@ func TestPartingFromALaunch(t *testing.T) {
 	}
 }
 
-// TestPartingFromVerification: everything is replaced, and nothing is proved.
-func TestPartingFromVerification(t *testing.T) {
+// TestInterruptedVerification: everything is replaced, and nothing is proved.
+func TestInterruptedVerification(t *testing.T) {
+	left := map[bool]InterruptedError{false: {State: Unverified}, true: {State: RollingBack}}
 	for cancelToo, want := range map[bool]string{
-		false: "every instance of hello runs release r2, which is not verified: the same command goes on, mage rollback goes back",
-		true:  "instance refresh refresh-2 to release r1 takes it back: mage status shows how far it is",
+		false: "every instance of hello runs release r2, which is not verified",
+		true:  "instance refresh refresh-2 to release r1 takes it back",
 	} {
 		in(t, func(t *testing.T) {
 			w := old()
@@ -240,6 +313,7 @@ func TestPartingFromVerification(t *testing.T) {
 			if err == nil || !strings.HasSuffix(err.Error(), want) || !errors.Is(err, context.Canceled) {
 				t.Errorf("error = %v\nwant    … %s", err, want)
 			}
+			checkLeft(t, err, left[cancelToo])
 			if w.pointers() != 1 {
 				t.Error("the pointer moved")
 			}

@@ -6,13 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
 	asgtypes "github.com/aws/aws-sdk-go-v2/service/autoscaling/types"
 
+	"github.com/ingot-build/ingot/internal/lag"
+	"github.com/ingot-build/ingot/internal/wait"
 	"github.com/ingot-build/ingot/pkg/progress"
 )
 
@@ -23,20 +24,20 @@ type refreshAPI interface {
 	CancelInstanceRefresh(context.Context, *autoscaling.CancelInstanceRefreshInput, ...func(*autoscaling.Options)) (*autoscaling.CancelInstanceRefreshOutput, error)
 }
 
-// turnover is how long a run that queued waits once another refresh is over: the other run still has to see its release
+// pointerGrace is how long a run that queued waits once another refresh is over: the other run still has to see its release
 // served and to move the pointer.
-const turnover = 10 * time.Second
+const pointerGrace = 10 * time.Second
 
 // Refresh is an instance refresh.
 type Refresh struct {
-	ID              string    `json:"id"`
-	Status          string    `json:"status"` // Pending, InProgress, Baking, Successful, …
-	Reason          string    `json:"reason,omitempty"`
-	Percentage      int       `json:"percentage"`
-	Begin           time.Time `json:"begin"`
-	TemplateVersion string    `json:"template_version"`  // what it replaces the instances by
-	Release         string    `json:"release,omitempty"` // of that version, where it is known
-	By              string    `json:"by,omitempty"`      // who started it, where it is known
+	ID              string          `json:"id"`
+	Status          string          `json:"status"` // Pending, InProgress, Baking, Successful, …
+	Reason          string          `json:"reason,omitempty"`
+	Percentage      int             `json:"percentage"`
+	Begin           time.Time       `json:"begin"`
+	TemplateVersion TemplateVersion `json:"template_version"`  // what it replaces the instances by
+	Release         string          `json:"release,omitempty"` // of that version, where it is known
+	By              string          `json:"by,omitempty"`      // who started it, where it is known
 
 	preferences    asgtypes.RefreshPreferences // those that it was started with, maybe by another run
 	rollbackReason string
@@ -62,8 +63,10 @@ func (x Refresh) forward() bool {
 	return false
 }
 
-func (x Refresh) leadsTo(version int64) bool {
-	return x.forward() && x.TemplateVersion == strconv.FormatInt(version, 10)
+// leadsTo tells whether the refresh replaces instances by ones of a version. One that is there for another reason names no
+// version, as does a release that has none yet: they have nothing to do with each other.
+func (x Refresh) leadsTo(version TemplateVersion) bool {
+	return x.forward() && version.Numbered() && x.TemplateVersion == version
 }
 
 // String says which refresh it is: "instance refresh ID to release r2 by alice".
@@ -72,8 +75,8 @@ func (x Refresh) String() string {
 	switch {
 	case x.Release != "":
 		text += " to release " + x.Release
-	case x.TemplateVersion != "":
-		text += " to launch template version " + x.TemplateVersion
+	case x.TemplateVersion != NoVersion:
+		text += " to launch template version " + x.TemplateVersion.String()
 	}
 	if x.By != "" {
 		text += " by " + x.By
@@ -81,8 +84,8 @@ func (x Refresh) String() string {
 	return text
 }
 
-// line is how far the refresh is: "InProgress 50 %: Waiting for …".
-func (x Refresh) line() string {
+// Progress is how far the refresh is, or what came of it: "InProgress 50 %: Waiting for …", "RollbackSuccessful 100 %: …".
+func (x Refresh) Progress() string {
 	text := fmt.Sprintf("%s %d %%", x.Status, x.Percentage)
 	switch p := x.preferences; {
 	case x.Status == string(asgtypes.InstanceRefreshStatusBaking) && aws.ToInt32(p.BakeTime) > 0:
@@ -90,7 +93,9 @@ func (x Refresh) line() string {
 	case x.waits > 0:
 		text += fmt.Sprintf(", waits %s at the checkpoint of %d %%", seconds(p.CheckpointDelay), x.waits)
 	}
-	if x.Reason != "" {
+	if reason := cmp.Or(x.rollbackReason, x.Reason); x.Over() && reason != "" {
+		text += ": " + reason
+	} else if x.Reason != "" {
 		text += ": " + x.Reason
 	}
 	return text
@@ -115,11 +120,11 @@ func (r *Roller) preferences(back bool) *asgtypes.RefreshPreferences {
 	o := r.options
 	p := &asgtypes.RefreshPreferences{
 		AutoRollback:         aws.Bool(true),
-		InstanceWarmup:       inSeconds(o.Warmup),
-		MinHealthyPercentage: aws.Int32(int32(o.MinHealthy)),
+		InstanceWarmup:       inSeconds(*o.Warmup),
+		MinHealthyPercentage: aws.Int32(int32(*o.MinHealthy)),
 		// An explicit 100 launches before it terminates where both bounds cannot hold; left out it would do both at once.
 		MaxHealthyPercentage:      aws.Int32(int32(o.MaxHealthy)),
-		SkipMatching:              aws.Bool(o.SkipMatching),
+		SkipMatching:              aws.Bool(!o.ReplaceMatching),
 		ScaleInProtectedInstances: r.protected(),
 		StandbyInstances:          r.standby(),
 	}
@@ -140,7 +145,7 @@ func (r *Roller) preferences(back bool) *asgtypes.RefreshPreferences {
 		if p.CheckpointPercentages[len(p.CheckpointPercentages)-1] != 100 {
 			p.CheckpointPercentages = append(p.CheckpointPercentages, 100)
 		}
-		p.CheckpointDelay = inSeconds(o.CheckpointDelay)
+		p.CheckpointDelay = inSeconds(*o.CheckpointDelay)
 	}
 	return p
 }
@@ -169,13 +174,13 @@ func (r *Roller) protected() asgtypes.ScaleInProtectedInstances {
 
 func inSeconds(d time.Duration) *int32 { return aws.Int32(int32(d / time.Second)) }
 
-// refresh replaces the instances of a group by ones of a launch template version, or watches a refresh that does so
-// already, to its end.
-func (r *Roller) refresh(ctx context.Context, s step) (err error) {
+// replaceInstances replaces the instances of a group by ones of a launch template version, or watches a refresh that
+// does so already, to its end.
+func (r *Roller) replaceInstances(ctx context.Context, s step) (err error) {
 	stage := progress.Start(ctx, "replace %d instances of %s by release %s", s.fleet.Desired, s.fleet.Group, s.release.Name)
 	defer stage.End(&err)
 	if s.active.ID == "" {
-		s.active, err = r.start(ctx, s)
+		s.active, err = r.startRefresh(ctx, s)
 	} else {
 		s.active.Release = s.release.Name
 		progress.Note(stage.Inside(ctx), "%s runs already: watching it", s.active)
@@ -183,46 +188,57 @@ func (r *Roller) refresh(ctx context.Context, s step) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := r.watch(stage, s).refreshed(ctx); err != nil {
+	if err := r.watch(stage, s).awaitRefreshEnd(ctx); err != nil {
 		return fmt.Errorf("roll out release %q: %w", s.release.Name, err)
 	}
 	return nil
 }
 
-// start starts an instance refresh, or adopts one to the same version that somebody has just started.
-func (r *Roller) start(ctx context.Context, s step) (Refresh, error) {
-	for {
-		out, err := r.Refreshes.StartInstanceRefresh(ctx, &autoscaling.StartInstanceRefreshInput{
-			AutoScalingGroupName: aws.String(s.fleet.Group),
-			Strategy:             asgtypes.RefreshStrategyRolling,
-			// A numbered version, in the refresh and not in the group: only so can the refresh be rolled back.
-			DesiredConfiguration: &asgtypes.DesiredConfiguration{LaunchTemplate: templateSpec(s.fleet.TemplateID, s.version)},
-			Preferences:          r.preferences(s.back),
-		})
+// startRefresh starts an instance refresh, or adopts one to the same version that somebody has just started.
+func (r *Roller) startRefresh(ctx context.Context, s step) (Refresh, error) {
+	var failed error
+	for range lag.Limit / lag.Gap {
+		out, err := lag.Read(ctx, func(ctx context.Context) (*autoscaling.StartInstanceRefreshOutput, error) {
+			return r.refreshes.StartInstanceRefresh(ctx, &autoscaling.StartInstanceRefreshInput{
+				AutoScalingGroupName: aws.String(s.fleet.Group),
+				Strategy:             asgtypes.RefreshStrategyRolling,
+				// A numbered version, in the refresh and not in the group: only so can the refresh be rolled back.
+				DesiredConfiguration: &asgtypes.DesiredConfiguration{LaunchTemplate: templateSpec(s.fleet.TemplateID, s.version)},
+				Preferences:          r.preferences(s.back),
+			})
+		}, templateUnknown)
 		if err == nil {
 			id := aws.ToString(out.InstanceRefreshId)
-			r.sign(ctx, id, s.release)
+			r.noteStarter(ctx, id, s.release)
 			return Refresh{
 				ID: id, Status: string(asgtypes.InstanceRefreshStatusPending), Begin: time.Now(),
-				TemplateVersion: strconv.FormatInt(s.version, 10), Release: s.release.Name, preferences: *r.preferences(s.back),
+				TemplateVersion: s.version, Release: s.release.Name, preferences: *r.preferences(s.back),
 			}, nil
 		}
 		if ctx.Err() != nil {
-			return Refresh{}, fmt.Errorf("%w while an instance refresh of %q was being started: mage status shows whether it runs", context.Cause(ctx), s.fleet.Group)
+			return Refresh{}, &InterruptedError{
+				Err: context.Cause(ctx), State: Unknown, What: fmt.Sprintf("an instance refresh of %q was being started", s.fleet.Group),
+			}
 		}
+		failed = fmt.Errorf("start instance refresh of %q: %w", s.fleet.Group, err)
 		if _, busy := errors.AsType[*asgtypes.InstanceRefreshInProgressFault](err); !busy {
-			return Refresh{}, fmt.Errorf("start instance refresh of %q: %w", s.fleet.Group, err)
+			return Refresh{}, failed
 		}
-		if s.fleet, s.active, err = r.turn(ctx, s); err != nil || s.active.ID != "" {
+		if s.fleet, s.active, err = r.awaitNoOtherRefresh(ctx, s); err != nil || s.active.ID != "" {
 			return s.active, err
 		}
+		// The one that is in the way has just ended, or has begun a moment ago and is not shown yet.
+		if err := wait.For(ctx, lag.Gap); err != nil {
+			return Refresh{}, err
+		}
 	}
+	return Refresh{}, failed
 }
 
-// turn returns once no instance refresh to anything but the step's version runs: the fleet as it is then, and the
-// refresh to that version where one is under way. Where another one runs, the error wraps ErrBusy unless the options say
-// to wait for it.
-func (r *Roller) turn(ctx context.Context, s step) (Fleet, Refresh, error) {
+// awaitNoOtherRefresh returns once no instance refresh to anything but the step's version runs: the fleet as it is
+// then, and the refresh to that version where one is under way. Where another one runs, the error wraps ErrBusy unless
+// the options say to wait for it.
+func (r *Roller) awaitNoOtherRefresh(ctx context.Context, s step) (Fleet, Refresh, error) {
 	for {
 		active, err := r.newestRefresh(ctx, s.fleet.Group)
 		switch {
@@ -233,31 +249,30 @@ func (r *Roller) turn(ctx context.Context, s step) (Fleet, Refresh, error) {
 		case active.leadsTo(s.version):
 			return s.fleet, active, nil
 		}
-		active, _ = r.signed(ctx, active) // who it is helps, and is not needed
+		active, _ = r.withStarter(ctx, active) // who it is helps, and is not needed
 		if !r.options.Wait {
-			return Fleet{}, Refresh{}, fmt.Errorf("%w: %s of %q is %s at %d %% since %s; wait for its end (mage prod -wait), or stop it (mage rollback)",
-				ErrBusy, active, s.fleet.Group, active.Status, active.Percentage, active.Begin.UTC().Format(time.RFC3339))
+			return Fleet{}, Refresh{}, &BusyError{Group: s.fleet.Group, Refresh: active}
 		}
-		if err := r.queue(ctx, s.fleet.Group, active); err != nil {
+		if err := r.awaitRefresh(ctx, s.fleet.Group, active); err != nil {
 			return Fleet{}, Refresh{}, err
 		}
-		if s.fleet, err = r.again(ctx, s.fleet); err != nil {
+		if s.fleet, err = r.reloadFleet(ctx, s.fleet); err != nil {
 			return Fleet{}, Refresh{}, err
 		}
 	}
 }
 
-// queue waits for the end of somebody's refresh, whatever it is.
-func (r *Roller) queue(ctx context.Context, group string, other Refresh) (err error) {
+// awaitRefresh waits for the end of somebody's refresh, whatever it is.
+func (r *Roller) awaitRefresh(ctx context.Context, group string, other Refresh) (err error) {
 	stage := progress.Start(ctx, "wait for the end of %s", other)
 	defer stage.End(&err)
-	var p patience
+	var f faults
 	for begin := time.Now(); !other.Over(); {
-		if err := sleep(ctx, r.gap(time.Since(begin))); err != nil {
+		if err := wait.For(ctx, r.gap(time.Since(begin))); err != nil {
 			return fmt.Errorf("%w; nothing was started", err)
 		}
 		now, err := r.describeRefresh(ctx, group, other.ID)
-		if fatal := p.bear(ctx, err); fatal != nil {
+		if fatal := f.tolerate(ctx, err); fatal != nil {
 			return fatal
 		}
 		if err != nil {
@@ -265,9 +280,9 @@ func (r *Roller) queue(ctx context.Context, group string, other Refresh) (err er
 			continue
 		}
 		other = now
-		stage.Update("%s", other.line())
+		stage.Update("%s", other.Progress())
 	}
-	return sleep(ctx, turnover)
+	return wait.For(ctx, pointerGrace)
 }
 
 // newestRefresh returns the group's newest refresh, zero where there has been none.
@@ -286,7 +301,7 @@ func (r *Roller) describeRefresh(ctx context.Context, group, id string) (Refresh
 	if id != "" {
 		in.InstanceRefreshIds = []string{id}
 	}
-	out, err := r.Refreshes.DescribeInstanceRefreshes(ctx, in)
+	out, err := r.refreshes.DescribeInstanceRefreshes(ctx, in)
 	if err != nil {
 		return Refresh{}, fmt.Errorf("describe instance refreshes of %q: %w", group, err)
 	}
@@ -298,8 +313,10 @@ func (r *Roller) describeRefresh(ctx context.Context, group, id string) (Refresh
 		ID: aws.ToString(x.InstanceRefreshId), Status: string(x.Status), Reason: aws.ToString(x.StatusReason),
 		Percentage: int(aws.ToInt32(x.PercentageComplete)), Begin: aws.ToTime(x.StartTime),
 	}
-	if x.DesiredConfiguration != nil && x.DesiredConfiguration.LaunchTemplate != nil {
-		refresh.TemplateVersion = aws.ToString(x.DesiredConfiguration.LaunchTemplate.Version)
+	if x.DesiredConfiguration != nil {
+		if refresh.TemplateVersion, err = templateVersionOf(x.DesiredConfiguration.LaunchTemplate); err != nil {
+			return Refresh{}, fmt.Errorf("describe instance refresh %q of %q: %w", refresh.ID, group, err)
+		}
 	}
 	if x.Preferences != nil {
 		refresh.preferences = *x.Preferences
@@ -310,5 +327,5 @@ func (r *Roller) describeRefresh(ctx context.Context, group, id string) (Refresh
 	return refresh, nil
 }
 
-// why is what AWS says of the end of a refresh.
-func (x Refresh) why() string { return cmp.Or(x.rollbackReason, x.Reason, "AWS gives no reason") }
+// endReason is what AWS says of the end of a refresh.
+func (x Refresh) endReason() string { return cmp.Or(x.rollbackReason, x.Reason, "AWS gives no reason") }

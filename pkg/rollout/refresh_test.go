@@ -20,21 +20,23 @@ func TestBusy(t *testing.T) {
 		tests := map[string]struct {
 			note   string
 			status asgtypes.InstanceRefreshStatus
+			by     string
 			want   string
 		}{
 			"unknown": {
 				status: asgtypes.InstanceRefreshStatusInProgress,
-				want:   `another release rolls: instance refresh refresh-1 to launch template version 7 of "hello" is InProgress at 50 % since 2000-01-01T00:00:00Z; wait for its end (mage prod -wait), or stop it (mage rollback)`,
+				want:   `another release rolls: instance refresh refresh-1 to launch template version 7 of "hello" is InProgress at 50 % since 2000-01-01T00:00:00Z`,
 			},
 			"signed": {
 				note:   `{"refresh":"refresh-1","release":"r7","by":"alice@host"}`,
 				status: asgtypes.InstanceRefreshStatusRollbackInProgress,
-				want:   `another release rolls: instance refresh refresh-1 to release r7 by alice@host of "hello" is RollbackInProgress at 50 % since 2000-01-01T00:00:00Z; wait for its end (mage prod -wait), or stop it (mage rollback)`,
+				by:     "alice@host",
+				want:   `another release rolls: instance refresh refresh-1 to release r7 by alice@host of "hello" is RollbackInProgress at 50 % since 2000-01-01T00:00:00Z`,
 			},
 			"signed by an earlier one": {
 				note:   `{"refresh":"refresh-0","release":"r6","by":"bob@host"}`,
 				status: asgtypes.InstanceRefreshStatusCancelling,
-				want:   `another release rolls: instance refresh refresh-1 to launch template version 7 of "hello" is Cancelling at 50 % since 2000-01-01T00:00:00Z; wait for its end (mage prod -wait), or stop it (mage rollback)`,
+				want:   `another release rolls: instance refresh refresh-1 to launch template version 7 of "hello" is Cancelling at 50 % since 2000-01-01T00:00:00Z`,
 			},
 		}
 		for name, tc := range tests {
@@ -48,6 +50,9 @@ func TestBusy(t *testing.T) {
 			if !errors.Is(err, ErrBusy) || err.Error() != tc.want || len(w.did) > 0 {
 				t.Errorf("%s: did %q, error = %v\nwant %s", name, w.did, err, tc.want)
 			}
+			if e, ok := errors.AsType[*BusyError](err); !ok || e.Group != "hello" || e.Refresh.ID != "refresh-1" || e.Refresh.By != tc.by || e.Refresh.TemplateVersion != 7 {
+				t.Errorf("%s: error %#v", name, err)
+			}
 		}
 	})
 }
@@ -60,6 +65,25 @@ func TestOwnReleaseRollsBack(t *testing.T) {
 		w.begin("3").Status = asgtypes.InstanceRefreshStatusRollbackInProgress
 		if _, err := w.roller(Options{}).Run(t.Context(), two); !errors.Is(err, ErrBusy) {
 			t.Errorf("error = %v", err)
+		}
+	})
+}
+
+// TestForeignRefresh: a refresh that somebody else started without naming a version is nobody's release, also not one's
+// that has no version yet.
+func TestForeignRefresh(t *testing.T) {
+	in(t, func(t *testing.T) {
+		for text, desired := range map[string]*asgtypes.DesiredConfiguration{
+			"":                                     nil,
+			" to launch template version $Default": {LaunchTemplate: &asgtypes.LaunchTemplateSpecification{}},
+			" to launch template version $Latest":  {LaunchTemplate: &asgtypes.LaunchTemplateSpecification{Version: aws.String("$Latest")}},
+		} {
+			w := old()
+			w.begin("").DesiredConfiguration = desired
+			_, err := w.roller(Options{}).Run(t.Context(), two)
+			if !errors.Is(err, ErrBusy) || !strings.Contains(err.Error(), "instance refresh refresh-1"+text+" of") || len(w.did) > 0 {
+				t.Errorf("%q: did %q, error = %v", text, w.did, err)
+			}
 		}
 	})
 }
@@ -116,7 +140,7 @@ func TestQueue(t *testing.T) {
 				if _, err := w.roller(Options{Wait: true}).Run(t.Context(), two); err != nil {
 					t.Fatal(err)
 				}
-				if w.refreshes[1].StartTime.Sub(over) < turnover {
+				if w.refreshes[1].StartTime.Sub(over) < pointerGrace {
 					t.Errorf("began %s after the other's end", w.refreshes[1].StartTime.Sub(over))
 				}
 				if diff := cmp.Diff([]string{"version 3 of ami-2 from 2: release r2", "refresh to 3", "default version 3", "put " + pointerName}, w.did); diff != "" {
@@ -136,7 +160,7 @@ func TestLine(t *testing.T) {
 		"RollbackInProgress 30 %: alarm":                             {Status: "RollbackInProgress", Percentage: 30, Reason: "alarm", preferences: p},
 	}
 	for want, x := range tests {
-		if got := x.line(); got != want {
+		if got := x.Progress(); got != want {
 			t.Errorf("line = %q, want %q", got, want)
 		}
 	}
@@ -164,10 +188,10 @@ func TestCheckpoint(t *testing.T) {
 		var said []bool
 		observe := func(o Observation) {
 			if o.Refresh.Percentage == 50 && o.Refresh.Status == "InProgress" {
-				said = append(said, strings.Contains(o.Refresh.line(), "waits 5m0s at the checkpoint of 50 %"))
+				said = append(said, strings.Contains(o.Refresh.Progress(), "waits 5m0s at the checkpoint of 50 %"))
 			}
 		}
-		o := Options{Checkpoints: []int{50}, CheckpointDelay: 5 * time.Minute, Observe: observe}
+		o := Options{Checkpoints: []int{50}, CheckpointDelay: new(5 * time.Minute), Observe: observe}
 		if _, err := w.roller(o).Run(t.Context(), two); err != nil {
 			t.Fatal(err)
 		}

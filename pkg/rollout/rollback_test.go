@@ -96,7 +96,7 @@ func TestRollback(t *testing.T) {
 		"a fleet that a cancelled refresh left mixed": {
 			world: func() *world {
 				w := live()
-				w.running[0].TemplateVersion = "4"
+				w.running[0].TemplateVersion = 4
 				return w
 			},
 			want: []string{"refresh to 3", "default version 3"},
@@ -122,7 +122,7 @@ func TestRollback(t *testing.T) {
 				w := live()
 				w.versions = append(w.versions, templateVersion{image: "ami-3", description: "release r3"})
 				w.begin("4").Status = asgtypes.InstanceRefreshStatusBaking
-				w.running[0].TemplateVersion = "4"
+				w.running[0].TemplateVersion = 4
 				w.turn = &asgtypes.IrreversibleInstanceRefreshFault{}
 				return w
 			},
@@ -205,7 +205,7 @@ func TestStack(t *testing.T) {
 			releases = append([]Pointer{{Release: strings.TrimPrefix(name, "<"), Rollback: name[0] == '<'}}, releases...)
 		}
 		var got []string
-		for _, p := range stack(releases) {
+		for _, p := range releaseStack(releases) {
 			got = append(got, p.Release)
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
@@ -219,8 +219,15 @@ func TestRollbackToNothing(t *testing.T) {
 	for name, tc := range map[string]struct {
 		releases []Pointer
 		to       string
-	}{"none yet": {}, "only one": {releases: only}, "unknown": {releases: only, to: "r9"}} {
-		if _, err := earlier(tc.releases, tc.to); !errors.Is(err, ErrNoRelease) {
+		want     NoReleaseError
+		text     string
+	}{
+		"none yet": {text: "roll back: no such release: there has been none"},
+		"only one": {releases: only, want: NoReleaseError{Current: "r1"}, text: `roll back: no such release: there is none before "r1"`},
+		"unknown":  {releases: only, to: "r9", want: NoReleaseError{Name: "r9"}, text: `roll back to "r9": no such release`},
+	} {
+		_, err := chooseRelease(tc.releases, tc.to)
+		if e, ok := errors.AsType[*NoReleaseError](err); !errors.Is(err, ErrNoRelease) || !ok || *e != tc.want || err.Error() != tc.text {
 			t.Errorf("%s: error = %v", name, err)
 		}
 	}

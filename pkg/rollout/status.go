@@ -3,12 +3,10 @@ package rollout
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
-	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 )
 
 // Status is what runs, what should, and where they differ.
@@ -22,15 +20,19 @@ type Status struct {
 
 // Template is the launch template: what an instance started by hand would be, and what the group launches.
 type Template struct {
-	ID             string `json:"id"`
-	DefaultVersion int64  `json:"default_version"`
-	DefaultAMIID   string `json:"default_ami"`
-	GroupAMIID     string `json:"group_ami"` // of the version that the group launches
+	ID             string          `json:"id"`
+	DefaultVersion TemplateVersion `json:"default_version"`
+	DefaultAMIID   string          `json:"default_ami"`
+	GroupAMIID     string          `json:"group_ami"` // of the version that the group launches
 }
+
+// PointerSubject is the subject of a disagreement about the release pointer: something runs that was never verified. Roll
+// a release out.
+const PointerSubject = "release pointer"
 
 // Disagreement is something that is not as the current release or the group's launch template version says.
 type Disagreement struct {
-	Subject string `json:"subject"` // what it is about: an instance, the launch template, …
+	Subject string `json:"subject"` // what it is about: PointerSubject, an instance, the launch template, …
 	Is      string `json:"is"`
 	Want    string `json:"want"`
 }
@@ -46,7 +48,7 @@ func (r *Roller) Status(ctx context.Context) (Status, error) {
 		return Status{}, err
 	}
 	s := Status{Fleet: fleet, Template: Template{ID: fleet.TemplateID}}
-	current, released, err := r.Current(ctx)
+	current, released, malformed, err := r.current(ctx)
 	if err != nil {
 		return s, err
 	}
@@ -58,11 +60,11 @@ func (r *Roller) Status(ctx context.Context) (Status, error) {
 		return s, err
 	}
 	if refresh.ID != "" {
-		if refresh, err = r.signed(ctx, refresh); err != nil {
+		if refresh, err = r.withStarter(ctx, refresh); err != nil {
 			return s, err
 		}
 		if refresh.Release == "" {
-			names, err := r.releaseNames(ctx, fleet.TemplateID, map[string]bool{refresh.TemplateVersion: true})
+			names, err := r.releaseNames(ctx, fleet.TemplateID, map[TemplateVersion]bool{refresh.TemplateVersion: true})
 			if err != nil {
 				return s, err
 			}
@@ -70,34 +72,33 @@ func (r *Roller) Status(ctx context.Context) (Status, error) {
 		}
 		s.Refresh = &refresh
 	}
-	if err := r.template(ctx, &s); err != nil {
+	if err := r.describeTemplate(ctx, &s); err != nil {
 		return s, err
 	}
 	s.Disagreements = s.disagreements(r.exempt)
+	if malformed != nil {
+		s.Disagreements = append(s.Disagreements, Disagreement{PointerSubject, fmt.Sprintf("%q, which is no release", malformed.Value), "the one that is live"})
+	}
 	return s, nil
 }
 
-// template fills in what the launch template's versions hold.
-func (r *Roller) template(ctx context.Context, s *Status) error {
+// describeTemplate fills in what the launch template's versions hold.
+func (r *Roller) describeTemplate(ctx context.Context, s *Status) error {
 	versions, err := r.templateVersions(ctx, &ec2.DescribeLaunchTemplateVersionsInput{
-		LaunchTemplateId: aws.String(s.Fleet.TemplateID), Versions: []string{"$Default", s.Fleet.TemplateVersion},
+		LaunchTemplateId: aws.String(s.Fleet.TemplateID), Versions: []string{"$Default", s.Fleet.TemplateVersion.String()},
 	})
 	if err != nil {
 		return err
 	}
 	for _, v := range versions {
 		if aws.ToBool(v.DefaultVersion) {
-			s.Template.DefaultVersion, s.Template.DefaultAMIID = aws.ToInt64(v.VersionNumber), imageOf(v)
+			s.Template.DefaultVersion, s.Template.DefaultAMIID = numberOf(v), imageID(v)
 		}
-		if number(v) == s.Fleet.TemplateVersion {
-			s.Template.GroupAMIID = imageOf(v)
+		if numberOf(v) == s.Fleet.TemplateVersion {
+			s.Template.GroupAMIID = imageID(v)
 		}
 	}
 	return nil
-}
-
-func number(v ec2types.LaunchTemplateVersion) string {
-	return strconv.FormatInt(aws.ToInt64(v.VersionNumber), 10)
 }
 
 // disagreements compares images where the pointer is concerned, since infrastructure that was made again numbers its
@@ -106,27 +107,27 @@ func (s Status) disagreements(exempt func(Instance) bool) []Disagreement {
 	all := []Disagreement{}
 	say := func(subject, is, want string) { all = append(all, Disagreement{subject, is, want}) }
 	f, t := s.Fleet, s.Template
-	group := "launch template version " + f.TemplateVersion
-	if _, err := strconv.Atoi(f.TemplateVersion); err != nil {
+	group := "launch template version " + f.TemplateVersion.String()
+	if !f.TemplateVersion.Numbered() {
 		say("group "+f.Group, group, "a numbered version, without which nothing can be rolled back")
 		return all
 	}
 	switch {
 	case s.Current == nil && len(f.Instances) > 0:
-		say("release pointer", "none", fmt.Sprintf("the release of %s, which runs and was never verified: mage prod", group))
+		say(PointerSubject, "none", fmt.Sprintf("the release of %s, which runs and was never verified", group))
 	case s.Current != nil && t.GroupAMIID != s.Current.AMIID:
 		say("group "+f.Group, fmt.Sprintf("%s with image %s", group, t.GroupAMIID), fmt.Sprintf("release %s with image %s, as the release pointer says", s.Current.Release, s.Current.AMIID))
 	}
-	if s.Current != nil && strconv.FormatInt(t.DefaultVersion, 10) != f.TemplateVersion {
-		say("launch template "+t.ID, fmt.Sprintf("default version %d with image %s", t.DefaultVersion, t.DefaultAMIID), group+", as the group says")
+	if s.Current != nil && t.DefaultVersion != f.TemplateVersion {
+		say("launch template "+t.ID, fmt.Sprintf("default version %s with image %s", t.DefaultVersion, t.DefaultAMIID), group+", as the group says")
 	}
-	rolling := ""
+	rolling := NoVersion
 	if s.Refresh != nil && !s.Refresh.Over() {
 		rolling = s.Refresh.TemplateVersion
 	}
 	for _, i := range f.Instances {
 		if i.TemplateVersion != f.TemplateVersion && i.TemplateVersion != rolling && !i.leaving() && !exempt(i) {
-			say("instance "+i.ID, strings.TrimSpace("launch template version "+i.TemplateVersion+" "+i.Release), group+", as the group says")
+			say("instance "+i.ID, strings.TrimSpace(fmt.Sprintf("launch template version %s %s", i.TemplateVersion, i.Release)), group+", as the group says")
 		}
 	}
 	for _, id := range f.Strays {

@@ -16,7 +16,7 @@ func TestStatus(t *testing.T) {
 		"no release yet":  {change: func(w *world) { *w = *newWorld() }},
 		"a first release that was never verified": {
 			change: func(w *world) { w.parameters = map[string][]string{} },
-			want:   []string{"release pointer: none, but should be the release of launch template version 3, which runs and was never verified: mage prod"},
+			want:   []string{"release pointer: none, but should be the release of launch template version 3, which runs and was never verified"},
 		},
 		"a release that was never verified": {
 			change: func(w *world) {
@@ -33,11 +33,11 @@ func TestStatus(t *testing.T) {
 			want:   []string{"launch template lt-1: default version 1 with image ami-debian, but should be launch template version 3, as the group says"},
 		},
 		"a mixed fleet": {
-			change: func(w *world) { w.running[1].TemplateVersion = "2" },
+			change: func(w *world) { w.running[1].TemplateVersion = 2 },
 			want:   []string{"instance i-3-1: launch template version 2 r1, but should be launch template version 3, as the group says"},
 		},
 		"a fleet that is being replaced": {
-			change: func(w *world) { w.begin("2"); w.running[1].TemplateVersion = "2" },
+			change: func(w *world) { w.begin("2"); w.running[1].TemplateVersion = 2 },
 		},
 		"a target of somebody else": {
 			change: func(w *world) { w.strays = []string{"i-x"} },
@@ -54,7 +54,7 @@ func TestStatus(t *testing.T) {
 			want:   []string{"group hello: launch template version $Latest, but should be a numbered version, without which nothing can be rolled back"},
 		},
 		"a standby instance": {
-			change: func(w *world) { w.running[1].TemplateVersion, w.running[1].Lifecycle = "2", "Standby" },
+			change: func(w *world) { w.running[1].TemplateVersion, w.running[1].Lifecycle = 2, "Standby" },
 		},
 	}
 	for name, tc := range tests {
@@ -107,7 +107,7 @@ func TestStatusJSON(t *testing.T) {
  "fleet": {
   "group": "hello",
   "template_id": "lt-1",
-  "template_version": "3",
+  "template_version": 3,
   "target_group": "tg",
   "url": "http://lb.example",
   "min": 2,
@@ -117,7 +117,7 @@ func TestStatusJSON(t *testing.T) {
    {
     "id": "i-3-0",
     "zone": "",
-    "template_version": "3",
+    "template_version": 3,
     "lifecycle": "InService",
     "health": "Healthy",
     "target": "healthy",
@@ -130,7 +130,7 @@ func TestStatusJSON(t *testing.T) {
   "status": "InProgress",
   "percentage": 0,
   "begin": "0001-01-01T00:00:00Z",
-  "template_version": "2",
+  "template_version": 2,
   "release": "r1",
   "by": "alice"
  },

@@ -2,15 +2,19 @@ package rollout
 
 import (
 	"context"
+	"crypto/sha256"
+	"errors"
 	"fmt"
 	"reflect"
-	"strconv"
+	"slices"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	asgtypes "github.com/aws/aws-sdk-go-v2/service/autoscaling/types"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/smithy-go"
+
+	"github.com/ingot-build/ingot/internal/lag"
 )
 
 type templateAPI interface {
@@ -19,25 +23,35 @@ type templateAPI interface {
 	ModifyLaunchTemplate(context.Context, *ec2.ModifyLaunchTemplateInput, ...func(*ec2.Options)) (*ec2.ModifyLaunchTemplateOutput, error)
 }
 
+type imageAPI interface {
+	DescribeImages(context.Context, *ec2.DescribeImagesInput, ...func(*ec2.Options)) (*ec2.DescribeImagesOutput, error)
+}
+
+// templateVersionKey is a version of one launch template.
+type templateVersionKey struct {
+	templateID string
+	version    TemplateVersion
+}
+
 // releasePrefix begins the description of a launch template version; the release's name follows.
 const releasePrefix = "release "
 
-// findVersion returns the launch template version that holds a release, 0 where there is none, and the latest one. A
-// version holds a release when it has its image and is in everything else as the latest, so that a change of the
+// findVersion returns the launch template version that holds a release, NoVersion where there is none, and the latest
+// one. A version holds a release when it has its image and is in everything else as the latest, so that a change of the
 // infrastructure, which Terraform puts into a new latest version, reaches the instances with the next release.
-func (r *Roller) findVersion(ctx context.Context, templateID string, release Release) (version, latest int64, err error) {
+func (r *Roller) findVersion(ctx context.Context, templateID string, release Release) (version TemplateVersion, latest ec2types.LaunchTemplateVersion, err error) {
 	newest, err := r.templateVersions(ctx, &ec2.DescribeLaunchTemplateVersionsInput{
 		LaunchTemplateId: aws.String(templateID), Versions: []string{"$Latest"},
 	})
 	if err != nil {
-		return 0, 0, err
+		return NoVersion, latest, err
 	}
 	if len(newest) == 0 {
-		return 0, 0, fmt.Errorf("launch template %q has no version: run: mage infra:apply", templateID)
+		return NoVersion, latest, &IncompleteError{fmt.Sprintf("launch template %q has no version", templateID)}
 	}
-	latest = aws.ToInt64(newest[0].VersionNumber)
-	if imageOf(newest[0]) == release.AMIID {
-		return latest, latest, nil
+	latest = newest[0]
+	if imageID(latest) == release.AMIID {
+		return numberOf(latest), latest, nil
 	}
 	// An earlier run made one, and another release has come between.
 	same, err := r.templateVersions(ctx, &ec2.DescribeLaunchTemplateVersionsInput{
@@ -45,71 +59,170 @@ func (r *Roller) findVersion(ctx context.Context, templateID string, release Rel
 		Filters:          []ec2types.Filter{{Name: aws.String("image-id"), Values: []string{release.AMIID}}},
 	})
 	if err != nil {
-		return 0, 0, err
+		return NoVersion, latest, err
 	}
 	for _, v := range same {
-		if reflect.DeepEqual(shape(v), shape(newest[0])) {
-			version = max(version, aws.ToInt64(v.VersionNumber))
+		if reflect.DeepEqual(withoutImage(v), withoutImage(latest)) {
+			version = max(version, numberOf(v))
 		}
 	}
 	return version, latest, nil
 }
 
-// version returns the launch template version that holds a release, and makes it where there is none.
-func (r *Roller) version(ctx context.Context, templateID string, release Release) (int64, error) {
+// ensureVersion returns the launch template version that holds a release, and makes it where there is none.
+func (r *Roller) ensureVersion(ctx context.Context, templateID string, release Release) (TemplateVersion, error) {
 	version, latest, err := r.findVersion(ctx, templateID, release)
-	if err != nil || version != 0 {
+	if err != nil || version != NoVersion {
 		return version, err
 	}
 	return r.makeVersion(ctx, templateID, latest, release)
 }
 
 // makeVersion makes the launch template version that holds a release. It differs from the latest in nothing but the
-// image.
-func (r *Roller) makeVersion(ctx context.Context, templateID string, latest int64, release Release) (int64, error) {
-	made, err := r.Templates.CreateLaunchTemplateVersion(ctx, &ec2.CreateLaunchTemplateVersionInput{
+// image, and the name of its root device where that is another one.
+func (r *Roller) makeVersion(ctx context.Context, templateID string, latest ec2types.LaunchTemplateVersion, release Release) (TemplateVersion, error) {
+	root, err := r.rootDevice(ctx, release.AMIID)
+	if err != nil {
+		return NoVersion, err
+	}
+	source := numberOf(latest).String()
+	made, err := r.templates.CreateLaunchTemplateVersion(ctx, &ec2.CreateLaunchTemplateVersionInput{
 		LaunchTemplateId:   aws.String(templateID),
-		SourceVersion:      aws.String(strconv.FormatInt(latest, 10)),
+		SourceVersion:      aws.String(source),
 		VersionDescription: aws.String(releasePrefix + release.Name),
-		LaunchTemplateData: &ec2types.RequestLaunchTemplateData{ImageId: aws.String(release.AMIID)},
-		// A retry of a request whose answer was lost must not make a second version, nor two runs at the same time two.
-		ClientToken: aws.String(fmt.Sprintf("%s-%d", release.AMIID, latest)),
+		LaunchTemplateData: &ec2types.RequestLaunchTemplateData{ImageId: aws.String(release.AMIID), BlockDeviceMappings: rootDeviceMoved(latest, root)},
+		ClientToken:        aws.String(clientToken(templateID, source, release.AMIID)),
 	})
 	if err != nil {
-		return 0, fmt.Errorf("create version of launch template %q: %w", templateID, err)
+		return NoVersion, fmt.Errorf("create version of launch template %q: %w", templateID, err)
 	}
-	return aws.ToInt64(made.LaunchTemplateVersion.VersionNumber), nil
+	version := numberOf(*made.LaunchTemplateVersion)
+	r.mu.Lock()
+	r.names[templateVersionKey{templateID, version}] = release.Name
+	r.mu.Unlock()
+	return version, r.awaitVersion(ctx, templateID, version)
+}
+
+// clientToken makes the creation of a version idempotent: a retry of a request whose answer was lost must not make a second
+// version, nor two runs at the same time two. It names the template, as a token that comes again with other parameters is
+// refused (IdempotentParameterMismatch), and the template of infrastructure that was made again begins with the same
+// numbers. Tokens have at most 64 characters, and so has this one.
+func clientToken(templateID, source, amiID string) string {
+	return fmt.Sprintf("%x", sha256.Sum256([]byte(templateID+" "+source+" "+amiID)))
+}
+
+// awaitVersion waits until a version that was just made can be seen. It does not insist: whoever needs it says why it cannot
+// be used.
+func (r *Roller) awaitVersion(ctx context.Context, templateID string, version TemplateVersion) error {
+	_, err := lag.Read(ctx, func(ctx context.Context) ([]ec2types.LaunchTemplateVersion, error) {
+		return r.templateVersions(ctx, &ec2.DescribeLaunchTemplateVersionsInput{LaunchTemplateId: aws.String(templateID), Versions: []string{version.String()}})
+	}, func(found []ec2types.LaunchTemplateVersion, err error) bool {
+		return err == nil && len(found) == 0 || errorCode(err) == versionNotFound
+	})
+	if errorCode(err) == versionNotFound {
+		return nil
+	}
+	return err
+}
+
+// versionNotFound is EC2's code for a launch template version that does not exist.
+const versionNotFound = "InvalidLaunchTemplateId.VersionNotFound"
+
+// templateUnknown tells whether EC2 Auto Scaling refused a launch template for what it does not find: the version, or the
+// image in it. Both may just have been made. It hands EC2's words on: "You must use a valid fully-formed launch template.
+// Could not find the specified version 3 …", or "… The image id '[ami-…]' does not exist".
+func templateUnknown[T any](_ T, err error) bool {
+	e, ok := errors.AsType[smithy.APIError](err)
+	if !ok {
+		return false
+	}
+	text := e.ErrorMessage()
+	return e.ErrorCode() == versionNotFound || e.ErrorCode() == "ValidationError" && strings.Contains(text, "launch template") &&
+		(strings.Contains(text, "Could not find") || strings.Contains(text, "does not exist"))
+}
+
+// rootDevice is the name of an image's root device.
+func (r *Roller) rootDevice(ctx context.Context, amiID string) (string, error) {
+	out, err := lag.Read(ctx, func(ctx context.Context) (*ec2.DescribeImagesOutput, error) {
+		return r.images.DescribeImages(ctx, &ec2.DescribeImagesInput{ImageIds: []string{amiID}})
+	}, func(out *ec2.DescribeImagesOutput, err error) bool {
+		return err == nil && len(out.Images) == 0 || errorCode(err) == "InvalidAMIID.NotFound"
+	})
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("describe image %q: %w", amiID, err)
+	case len(out.Images) == 0:
+		return "", fmt.Errorf("describe image %q: there is none", amiID)
+	}
+	return aws.ToString(out.Images[0].RootDeviceName), nil
+}
+
+// isRootDevice tells whether images have their root device by that name: Debian's and Amazon's, and all others.
+func isRootDevice(name string) bool { return name == "/dev/xvda" || name == "/dev/sda1" }
+
+// rootDeviceMoved returns a version's block device mappings with the one of the root device moved to another name; nil where
+// nothing has to move. A mapping whose name is not that of the image's root device would be another, empty volume.
+func rootDeviceMoved(v ec2types.LaunchTemplateVersion, name string) []ec2types.LaunchTemplateBlockDeviceMappingRequest {
+	if v.LaunchTemplateData == nil || name == "" {
+		return nil
+	}
+	var all []ec2types.LaunchTemplateBlockDeviceMappingRequest
+	moved := false
+	for _, m := range v.LaunchTemplateData.BlockDeviceMappings {
+		request := ec2types.LaunchTemplateBlockDeviceMappingRequest{DeviceName: m.DeviceName, NoDevice: m.NoDevice, VirtualName: m.VirtualName}
+		if e := m.Ebs; e != nil {
+			request.Ebs = &ec2types.LaunchTemplateEbsBlockDeviceRequest{
+				DeleteOnTermination: e.DeleteOnTermination, EbsCardIndex: e.EbsCardIndex, Encrypted: e.Encrypted, Iops: e.Iops, KmsKeyId: e.KmsKeyId, SnapshotId: e.SnapshotId,
+				Throughput: e.Throughput, VolumeInitializationRate: e.VolumeInitializationRate, VolumeSize: e.VolumeSize, VolumeType: e.VolumeType,
+			}
+		}
+		switch device := aws.ToString(m.DeviceName); {
+		case device == name:
+			return nil
+		case isRootDevice(device) && !moved:
+			request.DeviceName, moved = aws.String(name), true
+		}
+		all = append(all, request)
+	}
+	if !moved {
+		return nil
+	}
+	return all
 }
 
 func (r *Roller) templateVersions(ctx context.Context, in *ec2.DescribeLaunchTemplateVersionsInput) ([]ec2types.LaunchTemplateVersion, error) {
 	var all []ec2types.LaunchTemplateVersion
-	for {
-		out, err := r.Templates.DescribeLaunchTemplateVersions(ctx, in)
+	pages := ec2.NewDescribeLaunchTemplateVersionsPaginator(r.templates, in)
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
 		if err != nil {
 			return nil, fmt.Errorf("describe launch template %q: %w", aws.ToString(in.LaunchTemplateId), err)
 		}
-		all = append(all, out.LaunchTemplateVersions...)
-		if aws.ToString(out.NextToken) == "" {
-			return all, nil
-		}
-		in.NextToken = out.NextToken
+		all = append(all, page.LaunchTemplateVersions...)
 	}
+	return all, nil
 }
 
-func imageOf(v ec2types.LaunchTemplateVersion) string {
+func imageID(v ec2types.LaunchTemplateVersion) string {
 	if v.LaunchTemplateData == nil {
 		return ""
 	}
 	return aws.ToString(v.LaunchTemplateData.ImageId)
 }
 
-// shape is what a version says beside its image.
-func shape(v ec2types.LaunchTemplateVersion) ec2types.ResponseLaunchTemplateData {
+// withoutImage is what a version says beside its image, and the name of the root device that goes with that.
+func withoutImage(v ec2types.LaunchTemplateVersion) ec2types.ResponseLaunchTemplateData {
 	var data ec2types.ResponseLaunchTemplateData
 	if v.LaunchTemplateData != nil {
 		data = *v.LaunchTemplateData
 	}
 	data.ImageId = nil
+	data.BlockDeviceMappings = slices.Clone(data.BlockDeviceMappings)
+	for i, m := range data.BlockDeviceMappings {
+		if isRootDevice(aws.ToString(m.DeviceName)) { // it is named by the image
+			data.BlockDeviceMappings[i].DeviceName = nil
+		}
+	}
 	return data
 }
 
@@ -124,35 +237,31 @@ func releaseOf(v ec2types.LaunchTemplateVersion) string {
 
 // releaseNames returns the releases that launch template versions were made for, as far as that is known. Versions never
 // change, so each is asked for once.
-func (r *Roller) releaseNames(ctx context.Context, templateID string, versions map[string]bool) (map[string]string, error) {
+func (r *Roller) releaseNames(ctx context.Context, templateID string, versions map[TemplateVersion]bool) (map[TemplateVersion]string, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	names := map[string]string{}
+	names := map[TemplateVersion]string{}
 	in := &ec2.DescribeLaunchTemplateVersionsInput{LaunchTemplateId: aws.String(templateID)}
+	var unknown []TemplateVersion
 	for v := range versions {
-		name, known := r.names[templateID+":"+v]
-		if names[v] = name; !known && v != "" && v[0] != '$' {
-			in.Versions = append(in.Versions, v)
+		name, known := r.names[templateVersionKey{templateID, v}]
+		if names[v] = name; !known && v.Numbered() {
+			unknown = append(unknown, v)
+			in.Versions = append(in.Versions, v.String())
 		}
 	}
-	if len(in.Versions) == 0 {
+	if len(unknown) == 0 {
 		return names, nil
 	}
 	found, err := r.templateVersions(ctx, in)
-	if err != nil && errorCode(err) != "InvalidLaunchTemplateId.VersionNotFound" { // an instance may outlive its version
+	if err != nil && errorCode(err) != versionNotFound { // an instance may outlive its version
 		return nil, err
 	}
-	for _, v := range in.Versions {
-		r.names[templateID+":"+v] = ""
-	}
 	for _, v := range found {
-		number := strconv.FormatInt(aws.ToInt64(v.VersionNumber), 10)
-		names[number] = releaseOf(v)
-		r.names[templateID+":"+number] = names[number]
+		names[numberOf(v)] = releaseOf(v)
+	}
+	for _, v := range unknown {
+		r.names[templateVersionKey{templateID, v}] = names[v]
 	}
 	return names, nil
-}
-
-func templateSpec(id string, version int64) *asgtypes.LaunchTemplateSpecification {
-	return &asgtypes.LaunchTemplateSpecification{LaunchTemplateId: aws.String(id), Version: aws.String(strconv.FormatInt(version, 10))}
 }

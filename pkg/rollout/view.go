@@ -5,9 +5,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"text/tabwriter"
 	"time"
-	"unicode/utf8"
 
+	"github.com/ingot-build/ingot/internal/lines"
 	"github.com/ingot-build/ingot/pkg/progress"
 )
 
@@ -20,24 +21,24 @@ const (
 
 // view draws a fleet on its way to a launch template version: a table of its instances, those on the move first, over the
 // refresh's own progress.
-func view(f Fleet, x Refresh, version string, columns, rows int, now time.Time) []string {
+func view(f Fleet, x Refresh, version TemplateVersion, columns, rows int, now time.Time) []string {
 	if x.ID != "" {
 		rows-- // the bar
 	}
-	lines := tabulate(f, version, min(rows, viewRows+1), now)
+	table := instanceTable(f, version, min(rows, viewRows+1), now)
 	if x.ID == "" {
-		return lines
+		return table
 	}
-	return append(lines, bar(x, columns))
+	return append(table, progressBar(x, columns))
 }
 
-// tabulate lists instances below a heading, in at most a number of rows.
-func tabulate(f Fleet, version string, rows int, now time.Time) []string {
+// instanceTable lists instances below a heading, in at most a number of rows.
+func instanceTable(f Fleet, version TemplateVersion, rows int, now time.Time) []string {
 	if rows < 2 || len(f.Instances) == 0 {
 		return nil
 	}
 	sorted := slices.Clone(f.Instances)
-	slices.SortStableFunc(sorted, func(a, b Instance) int { return cmp.Compare(interest(a, version), interest(b, version)) })
+	slices.SortStableFunc(sorted, func(a, b Instance) int { return cmp.Compare(displayOrder(a, version), displayOrder(b, version)) })
 	shown, others := sorted, []Instance(nil)
 	if len(sorted) > rows-1 {
 		shown, others = sorted[:rows-2], sorted[rows-2:]
@@ -48,17 +49,17 @@ func tabulate(f Fleet, version string, rows int, now time.Time) []string {
 		if !i.Since.IsZero() {
 			age = progress.Elapsed(now.Sub(i.Since).Truncate(time.Second))
 		}
-		cells = append(cells, []string{i.ID, i.Lifecycle, cmp.Or(i.Target, "-"), cmp.Or(i.Release, "-"), i.TemplateVersion, age})
+		cells = append(cells, []string{i.ID, i.Lifecycle, cmp.Or(i.Target, "-"), cmp.Or(i.Release, "-"), i.TemplateVersion.String(), age})
 	}
-	lines := align(cells)
+	table := align(cells)
 	if len(others) > 0 {
-		lines = append(lines, fmt.Sprintf("  and %d more: %s", len(others), count(others)))
+		table = append(table, fmt.Sprintf("  and %d more: %s", len(others), summarize(others)))
 	}
-	return lines
+	return table
 }
 
-// interest orders instances: what goes wrong, what moves, what is new, what is old.
-func interest(i Instance, version string) int {
+// displayOrder orders instances: what goes wrong, what moves, what is new, what is old.
+func displayOrder(i Instance, version TemplateVersion) int {
 	switch {
 	case i.Health == "Unhealthy" || i.Target == "unhealthy":
 		return 0
@@ -70,12 +71,12 @@ func interest(i Instance, version string) int {
 	return 3
 }
 
-// count sums instances up: "40 InService healthy r1, 2 Pending r2".
-func count(instances []Instance) string {
+// summarize sums instances up: "40 InService healthy r1, 2 Pending r2".
+func summarize(instances []Instance) string {
 	var order []string
 	counts := map[string]int{}
 	for _, i := range instances {
-		state := strings.Join(strings.Fields(i.Lifecycle+" "+i.Target+" "+cmp.Or(i.Release, "version "+i.TemplateVersion)), " ")
+		state := strings.Join(strings.Fields(i.Lifecycle+" "+i.Target+" "+cmp.Or(i.Release, "version "+i.TemplateVersion.String())), " ")
 		if counts[state]++; counts[state] == 1 {
 			order = append(order, state)
 		}
@@ -88,28 +89,20 @@ func count(instances []Instance) string {
 
 // align makes columns of cells, two spaces apart and as wide as their widest.
 func align(cells [][]string) []string {
-	widths := make([]int, len(cells[0]))
+	var text strings.Builder
+	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
 	for _, row := range cells {
-		for c, cell := range row {
-			widths[c] = max(widths[c], utf8.RuneCountInString(cell))
-		}
+		fmt.Fprintln(table, "  "+strings.Join(row, "\t"))
 	}
-	lines := make([]string, len(cells))
-	for n, row := range cells {
-		var b strings.Builder
-		for c, cell := range row {
-			fmt.Fprintf(&b, "  %-*s", widths[c], cell)
-		}
-		lines[n] = strings.TrimRight(b.String(), " ")
-	}
-	return lines
+	table.Flush()
+	return lines.Last(text.String(), len(cells))
 }
 
-// bar draws how far a refresh is. On a narrow terminal the words go before the bar.
-func bar(x Refresh, columns int) string {
+// progressBar draws how far a refresh is. On a narrow terminal the words go before the bar.
+func progressBar(x Refresh, columns int) string {
 	width := min(20, columns/3)
 	done := width * min(100, max(0, x.Percentage)) / 100
-	return fmt.Sprintf("  %s%s %s", strings.Repeat("█", done), strings.Repeat("░", width-done), x.line())
+	return fmt.Sprintf("  %s%s %s", strings.Repeat("█", done), strings.Repeat("░", width-done), x.Progress())
 }
 
 // changes says what is different between two looks at a fleet, the same change of many instances on one line.
@@ -147,18 +140,18 @@ func changes(before, now Fleet) []string {
 			add(i.ID, "gone")
 		}
 	}
-	var lines []string
+	var said []string
 	for _, change := range order {
 		ids := same[change]
 		if len(ids) > listed {
-			lines = append(lines, fmt.Sprintf("%d instances %s: %s, …", len(ids), change, strings.Join(ids[:listed], ", ")))
+			said = append(said, fmt.Sprintf("%d instances %s: %s, …", len(ids), change, strings.Join(ids[:listed], ", ")))
 			continue
 		}
 		for _, id := range ids {
-			lines = append(lines, fmt.Sprintf("instance %s %s", id, change))
+			said = append(said, fmt.Sprintf("instance %s %s", id, change))
 		}
 	}
-	return lines
+	return said
 }
 
 // change says what happened to an instance; empty where nothing did.

@@ -12,16 +12,16 @@ var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 
 func TestView(t *testing.T) {
 	small := Fleet{Instances: []Instance{
-		{ID: "i-0old1", TemplateVersion: "2", Release: "r1", Lifecycle: "InService", Target: "healthy"},
-		{ID: "i-0new1", TemplateVersion: "3", Release: "r2", Lifecycle: "InService", Target: "healthy", Since: noon.Add(-90 * time.Second)},
-		{ID: "i-0new2", TemplateVersion: "3", Release: "r2", Lifecycle: "Pending", Since: noon.Add(-4500 * time.Millisecond)},
-		{ID: "i-0new3", TemplateVersion: "3", Lifecycle: "InService", Health: "Unhealthy", Target: "unhealthy", Since: noon.Add(-30 * time.Second)},
+		{ID: "i-0old1", TemplateVersion: 2, Release: "r1", Lifecycle: "InService", Target: "healthy"},
+		{ID: "i-0new1", TemplateVersion: 3, Release: "r2", Lifecycle: "InService", Target: "healthy", Since: noon.Add(-90 * time.Second)},
+		{ID: "i-0new2", TemplateVersion: 3, Release: "r2", Lifecycle: "Pending", Since: noon.Add(-4500 * time.Millisecond)},
+		{ID: "i-0new3", TemplateVersion: 3, Lifecycle: "InService", Health: "Unhealthy", Target: "unhealthy", Since: noon.Add(-30 * time.Second)},
 	}}
 	half := Refresh{ID: "x", Status: "InProgress", Percentage: 50, Reason: "Waiting for instances to warm up."}
 	large := Fleet{Instances: append(fleet(2, 500), fleet(3, 499)...)}
 	large.Instances = append(large.Instances, newcomer("i-odd", "Pending:Wait", "Healthy", "", ""))
 	for i := range large.Instances {
-		large.Instances[i].Release = map[string]string{"2": "r1", "3": "r2"}[large.Instances[i].TemplateVersion]
+		large.Instances[i].Release = map[TemplateVersion]string{2: "r1", 3: "r2"}[large.Instances[i].TemplateVersion]
 	}
 	tests := map[string]struct {
 		fleet         Fleet
@@ -74,7 +74,7 @@ func TestView(t *testing.T) {
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			got := view(tc.fleet, tc.refresh, "3", tc.columns, tc.rows, noon)
+			got := view(tc.fleet, tc.refresh, 3, tc.columns, tc.rows, noon)
 			if diff := cmp.Diff(strings.TrimPrefix(tc.want, "\n"), strings.Join(got, "\n")); diff != "" {
 				t.Error(diff)
 			}

@@ -7,10 +7,10 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
 	asgtypes "github.com/aws/aws-sdk-go-v2/service/autoscaling/types"
 
-	"github.com/ingot-build/ingot/pkg/probe"
+	"github.com/ingot-build/ingot/internal/lag"
+	"github.com/ingot-build/ingot/internal/wait"
 	"github.com/ingot-build/ingot/pkg/progress"
 )
 
@@ -23,36 +23,34 @@ const (
 	// return; a quota, a key or an image that cannot be used does not.
 	launchFailures = 3
 
-	// peeks is how many requests each look sends through the load balancer, to see what is wrong with a release before it
-	// has replaced the old one everywhere; peekLimit bounds each of them.
-	peeks     = 5
-	peekLimit = 2 * time.Second
+	// probesPerLook is how many requests each look sends through the load balancer, to see what is wrong with a release
+	// before it has replaced the old one everywhere; probeLimit bounds each of them.
+	probesPerLook = 5
+	probeLimit    = 2 * time.Second
 
-	// peekFailures is how many of them may fail, all in all, once new instances serve: a service that dies and is restarted
-	// again and again is healthy whenever the load balancer checks it.
-	peekFailures = 3
-
-	// partingLimit bounds what is still asked of AWS after the context has ended.
-	partingLimit = 30 * time.Second
+	// maxFailedProbes is how many of them may fail, all in all, once new instances serve: a service that dies and is
+	// restarted again and again is healthy whenever the load balancer checks it.
+	maxFailedProbes = 3
 )
 
 // watch follows a fleet on its way to a launch template version.
 type watch struct {
 	*Roller
 	step
-	stage    *progress.Stage
-	now      Fleet   // at the last look
-	refresh  Refresh // at the last look; zero for a first launch
-	begin    time.Time
-	cohort   *cohort
-	since    map[string]time.Time // when each instance was first seen; zero for those of the beginning
-	changed  time.Time            // when the fleet last changed, or the activities were asked
-	reached  time.Time            // when the refresh was first seen at its last checkpoint
-	noisy    bool                 // requests failed before any new instance served, so that failures tell nothing
-	refused  int                  // requests that failed since
-	patience patience
-	cause    error // why the release was given up; nil while it was not
-	evidence evidence
+	stage        *progress.Stage
+	now          Fleet   // at the last look
+	refresh      Refresh // at the last look; zero for a first launch
+	begin        time.Time
+	cohort       *cohort
+	since        map[string]time.Time // when each instance was first seen; zero for those of the beginning
+	changed      time.Time            // when the fleet last changed, or the activities were asked
+	reached      time.Time            // when the refresh was first seen at its last checkpoint
+	failedBefore bool                 // requests failed before any new instance served, so that failures tell nothing
+	failedProbes int                  // requests that failed since
+	faults       faults
+	cause        error // why the release was given up; nil while it was not
+	turned       bool  // AWS has taken the order to roll the refresh back
+	evidence     evidence
 }
 
 func (r *Roller) watch(stage *progress.Stage, s step) *watch {
@@ -64,26 +62,26 @@ func (r *Roller) watch(stage *progress.Stage, s step) *watch {
 	if s.active.ID != "" {
 		warmup = seconds(s.active.preferences.InstanceWarmup)
 	}
-	w.cohort = newCohort(s.version, warmup)
+	w.cohort = newCohort(s.version, warmup, s.fleet.Balancer.HealthCheck.lateness())
 	w.cohort.look(s.fleet, w.begin)
 	w.show(s.fleet, s.active)
 	return w
 }
 
-// next waits until it is time and looks again.
-func (w *watch) next(ctx context.Context) error {
+// waitAndLook waits until it is time and looks again.
+func (w *watch) waitAndLook(ctx context.Context) error {
 	for {
-		if err := sleep(ctx, w.gap(time.Since(w.begin))); err != nil {
+		if err := wait.For(ctx, w.gap(time.Since(w.begin))); err != nil {
 			return err
 		}
 		err := w.look(ctx)
-		if fatal := w.patience.bear(ctx, err); fatal != nil {
+		if fatal := w.faults.tolerate(ctx, err); fatal != nil {
 			return fatal
 		}
 		if err == nil {
 			return nil
 		}
-		progress.Note(w.stage.Inside(ctx), "AWS does not answer (%d of at most %d times): %v", w.patience.failed, failLimit, err)
+		progress.Note(w.stage.Inside(ctx), "AWS does not answer (%d of at most %d times): %v", w.faults.inARow, failLimit, err)
 	}
 }
 
@@ -93,13 +91,20 @@ func (w *watch) look(ctx context.Context) (err error) {
 	defer cancel()
 	refresh := w.refresh
 	if refresh.ID != "" {
-		if refresh, err = w.describeRefresh(ctx, w.now.Group, refresh.ID); err != nil {
+		// It may just have been started.
+		refresh, err = lag.Read(ctx, func(ctx context.Context) (Refresh, error) {
+			return w.describeRefresh(ctx, w.now.Group, w.refresh.ID)
+		}, func(_ Refresh, err error) bool { return errors.Is(err, errNoRefresh) })
+		if err != nil {
 			return err
+		}
+		if refresh.TemplateVersion == NoVersion {
+			refresh.TemplateVersion = w.refresh.TemplateVersion
 		}
 		refresh.Release, refresh.By = w.refresh.Release, w.refresh.By
 		refresh.waits = w.waits(refresh)
 	}
-	now, err := w.again(ctx, w.now)
+	now, err := w.reloadFleet(ctx, w.now)
 	if err != nil {
 		return err
 	}
@@ -148,7 +153,7 @@ func (w *watch) show(now Fleet, refresh Refresh) {
 	w.stage.Live(func(columns, rows int) []string { return view(now, refresh, version, columns, rows, time.Now()) })
 	text := w.cohort.String()
 	if refresh.ID != "" {
-		text = refresh.line()
+		text = refresh.Progress()
 	}
 	w.stage.Update("%s", text)
 	if w.options.Observe != nil {
@@ -156,29 +161,31 @@ func (w *watch) show(now Fleet, refresh Refresh) {
 	}
 }
 
-// refreshed waits until the refresh ends. It asks for a rollback when the new instances do not live or serve something
-// else.
-func (w *watch) refreshed(ctx context.Context) error {
+// awaitRefreshEnd waits until the refresh ends. It asks for a rollback when the new instances do not live or serve
+// something else.
+func (w *watch) awaitRefreshEnd(ctx context.Context) error {
 	for {
-		if err := w.next(ctx); err != nil {
-			return w.parting(ctx, err)
+		if err := w.waitAndLook(ctx); err != nil {
+			return w.interrupted(ctx, err)
 		}
 		switch asgtypes.InstanceRefreshStatus(w.refresh.Status) {
 		case asgtypes.InstanceRefreshStatusSuccessful:
 			return nil
 		case asgtypes.InstanceRefreshStatusRollbackSuccessful:
-			return w.failure(ctx, fmt.Errorf("%w; %w by instance refresh %s", w.reason(), ErrReverted, w.refresh.ID))
+			return w.withEvidence(ctx, fmt.Errorf("%w; %w by instance refresh %s", w.reason(), ErrReverted, w.refresh.ID))
 		case asgtypes.InstanceRefreshStatusFailed, asgtypes.InstanceRefreshStatusRollbackFailed, asgtypes.InstanceRefreshStatusCancelled:
-			return w.failure(ctx, fmt.Errorf("%w; instance refresh %s ended as %s, with both releases in the fleet: go back with: mage rollback", w.reason(), w.refresh.ID, w.refresh.Status))
+			return w.withEvidence(ctx, fmt.Errorf("%w; instance refresh %s ended as %s, with %w", w.reason(), w.refresh.ID, w.refresh.Status, ErrMixed))
 		case asgtypes.InstanceRefreshStatusRollbackInProgress, asgtypes.InstanceRefreshStatusCancelling:
 			w.evidence.gather(ctx, w)
 		default:
-			if w.cause != nil {
-				continue
+			if w.cause == nil {
+				if w.cause = w.judge(ctx); w.cause != nil {
+					progress.Note(w.stage.Inside(ctx), "rolling back: %v", w.cause)
+				}
 			}
-			if w.cause = w.judge(ctx); w.cause != nil {
+			if w.cause != nil && !w.turned {
 				if err := w.giveUp(ctx); err != nil {
-					return w.failure(ctx, w.parting(ctx, err))
+					return w.withEvidence(ctx, w.interrupted(ctx, err))
 				}
 			}
 		}
@@ -190,11 +197,11 @@ func (w *watch) reason() error {
 	if w.cause != nil {
 		return w.cause
 	}
-	return fmt.Errorf("%w: %s", ErrUnhealthy, w.refresh.why())
+	return fmt.Errorf("%w: %s", ErrUnhealthy, w.refresh.endReason())
 }
 
-// launched waits until every instance that the group wants serves.
-func (w *watch) launched(ctx context.Context) error {
+// awaitServing waits until every instance that the group wants serves.
+func (w *watch) awaitServing(ctx context.Context) error {
 	for {
 		spared := 0
 		for _, i := range w.now.Instances {
@@ -205,14 +212,15 @@ func (w *watch) launched(ctx context.Context) error {
 		if w.now.Desired > 0 && w.cohort.serving() >= w.now.Desired-spared {
 			return nil
 		}
-		if w.cause = w.judge(ctx); w.cause == nil && time.Since(w.begin) >= launchLimit {
-			w.cause = fmt.Errorf("%w within %s: %s", ErrUnhealthy, launchLimit, w.cohort)
+		limit := w.now.Balancer.HealthCheck.launchLimit()
+		if w.cause = w.judge(ctx); w.cause == nil && time.Since(w.begin) >= limit {
+			w.cause = fmt.Errorf("%w within %s: %s", ErrUnhealthy, limit, w.cohort)
 		}
 		if w.cause != nil {
-			return w.failure(ctx, w.cause)
+			return w.withEvidence(ctx, w.cause)
 		}
-		if err := w.next(ctx); err != nil {
-			return w.parting(ctx, err)
+		if err := w.waitAndLook(ctx); err != nil {
+			return w.interrupted(ctx, err)
 		}
 	}
 }
@@ -222,14 +230,14 @@ func (w *watch) judge(ctx context.Context) error {
 	if failed := w.cohort.failed(); w.cohort.hopeless(w.now.Desired) {
 		return fmt.Errorf("%w: %d new instances failed: instance %s %s", ErrUnhealthy, len(failed), failed[0], w.cohort.members[failed[0]].trouble)
 	}
-	if err := w.launches(ctx); err != nil {
+	if err := w.launchProblem(ctx); err != nil {
 		return err
 	}
-	return w.peek(ctx)
+	return w.probe(ctx)
 }
 
-// launches looks, when nothing has changed for a while, whether instances can be launched at all.
-func (w *watch) launches(ctx context.Context) error {
+// launchProblem looks, when nothing has changed for a while, whether instances can be launched at all.
+func (w *watch) launchProblem(ctx context.Context) error {
 	waits := w.refresh.Status == string(asgtypes.InstanceRefreshStatusBaking) || w.refresh.waits > 0
 	if waits || time.Since(w.changed) < stall {
 		return nil
@@ -246,28 +254,29 @@ func (w *watch) launches(ctx context.Context) error {
 	return fmt.Errorf("%w: instances cannot be launched: %s", ErrUnhealthy, aws.ToString(failed[0].StatusMessage))
 }
 
-// peek asks the load balancer, while the old release still serves too, whether requests fail since new instances serve,
+// probe asks the load balancer, while the old release still serves too, whether requests fail since new instances serve,
 // and whether these answer as the release that they should. Where the names of the releases in the fleet are not all
-// known, nothing can be told of that.
-func (w *watch) peek(ctx context.Context) error {
-	if w.refresh.ID == "" || len(w.now.Strays) > 0 {
+// known, nothing can be told of that; and nothing of any of it where the load balancer cannot be reached from here.
+func (w *watch) probe(ctx context.Context) error {
+	if w.refresh.ID == "" || len(w.now.Strays) > 0 || !w.door.reached {
 		return nil
 	}
+	at := w.door.target.URL
 	serves := w.cohort.serving() > 0
 	known := w.knownReleases()
-	for range peeks {
-		s := probe.Get(ctx, w.HTTP, w.now.URL, peekLimit)
+	for range probesPerLook {
+		s := w.door.ask(ctx, probeLimit)
 		switch {
-		case ctx.Err() != nil:
+		case ctx.Err() != nil || s.Unreachable:
 			return nil
 		case s.Failed() && !serves:
-			w.noisy = true
-		case s.Failed() && !w.noisy:
-			if w.refused++; w.refused >= peekFailures {
-				return fmt.Errorf("%w: requests to %s fail since new instances serve, the last of %d with %s", ErrUnhealthy, w.now.URL, w.refused, s)
+			w.failedBefore = true
+		case s.Failed() && !w.failedBefore:
+			if w.failedProbes++; w.failedProbes >= maxFailedProbes {
+				return fmt.Errorf("%w: requests to %s fail since new instances serve, the last of %d with %s", ErrUnhealthy, at, w.failedProbes, s)
 			}
 		case !s.Failed() && serves && known != nil && !known[s.Release]:
-			return fmt.Errorf("%w: a new instance answers at %s as release %q instead of %q", ErrUnhealthy, w.now.URL, s.Release, w.release.Name)
+			return fmt.Errorf("%w: a new instance answers at %s as release %q instead of %q", ErrUnhealthy, at, s.Release, w.release.Name)
 		}
 	}
 	return nil
@@ -287,99 +296,19 @@ func (w *watch) knownReleases() map[string]bool {
 	return known
 }
 
-// giveUp has the refresh rolled back; the watch goes on to the end of that.
+// giveUp has the refresh rolled back, or cancelled where AWS cannot do that; the watch goes on to the end of it.
 func (w *watch) giveUp(ctx context.Context) error {
-	progress.Note(w.stage.Inside(ctx), "rolling back: %v", w.cause)
-	err := w.rollBack(ctx, w.now.Group)
+	cancelled, err := w.rollBackOrCancel(ctx, w.stage, w.now.Group)
 	if errors.Is(err, errNoRefresh) {
-		return nil // it has just ended, and the next look says how
+		return nil // it has just ended, and the next look says how; or it is not known yet, and the next look asks again
 	}
 	if err != nil {
 		return fmt.Errorf("%w; %w", w.cause, err)
 	}
+	w.turned = true
+	if cancelled {
+		w.cause = fmt.Errorf("%w; AWS cannot roll back a refresh of this kind, so it was cancelled", w.cause)
+	}
 	w.evidence.gather(ctx, w)
 	return nil
-}
-
-// rollBack asks for the rollback of the refresh that runs. The error is errNoRefresh where none does.
-func (r *Roller) rollBack(ctx context.Context, group string) error {
-	_, err := r.Refreshes.RollbackInstanceRefresh(ctx, &autoscaling.RollbackInstanceRefreshInput{AutoScalingGroupName: aws.String(group)})
-	if _, ended := errors.AsType[*asgtypes.ActiveInstanceRefreshNotFoundFault](err); ended {
-		return errNoRefresh
-	}
-	if err != nil {
-		return fmt.Errorf("roll back instance refresh of %q: %w", group, err)
-	}
-	return nil
-}
-
-// parting says what goes on in AWS when the watching ends before the refresh or the launch does; where the options want
-// it, it rolls back first.
-func (w *watch) parting(ctx context.Context, err error) error {
-	what := "the launch of release " + w.release.Name
-	next := "the same command goes on watching it, mage status shows it"
-	switch {
-	case w.refresh.ID == "":
-	case !w.refresh.forward():
-		what = fmt.Sprintf("the rollback of instance refresh %s to release %s", w.refresh.ID, w.release.Name)
-		next = "mage status shows it"
-	default:
-		what = fmt.Sprintf("instance refresh %s to release %s", w.refresh.ID, w.release.Name)
-		if !w.back {
-			next += ", mage rollback stops it"
-		}
-	}
-	switch {
-	case ctx.Err() != nil && w.options.CancelOnInterrupt && (w.refresh.ID == "" || w.refresh.forward()):
-		return fmt.Errorf("%w; %s", err, w.takeBack(ctx, what))
-	case expired(err):
-		return fmt.Errorf("%w; %s goes on in AWS: sign in again; %s (%v)", ErrExpired, what, next, err)
-	}
-	return fmt.Errorf("%w; %s goes on in AWS: %s", err, what, next)
-}
-
-// takeBack undoes what was begun, after the context has ended, and says so. It does not wait for the end of that.
-func (w *watch) takeBack(ctx context.Context, what string) string {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), partingLimit)
-	defer cancel()
-	if w.refresh.ID == "" {
-		if err := w.empty(ctx, w.step); err != nil {
-			return fmt.Sprintf("%s goes on in AWS: %v", what, err)
-		}
-		return what + " was taken back: the group becomes empty again"
-	}
-	switch err := w.rollBack(ctx, w.now.Group); {
-	case errors.Is(err, errNoRefresh):
-		return what + " is over already: mage status shows how"
-	case err != nil:
-		return fmt.Sprintf("%s goes on in AWS: %v", what, err)
-	}
-	return what + " is being rolled back in AWS: mage status shows how far it is"
-}
-
-// unverified says what is left behind when a release that is everywhere already could not be verified, since the context
-// ended or AWS does not answer.
-func (r *Roller) unverified(ctx context.Context, s step, err error) error {
-	if expired(err) {
-		err = fmt.Errorf("%w (%v)", ErrExpired, err)
-	}
-	if ctx.Err() == nil || !r.options.CancelOnInterrupt {
-		return fmt.Errorf("%w; every instance of %s runs release %s, which is not verified: the same command goes on, mage rollback goes back", err, s.fleet.Group, s.release.Name)
-	}
-	parting, cancel := context.WithTimeout(context.WithoutCancel(ctx), partingLimit)
-	defer cancel()
-	back, backErr := r.before(parting, s)
-	switch {
-	case backErr != nil:
-		return errors.Join(err, backErr)
-	case back.version == s.version:
-		return err
-	case back.version == 0:
-		return errors.Join(err, r.empty(parting, s))
-	}
-	refresh, backErr := r.start(parting, back)
-	if backErr != nil {
-		return errors.Join(err, backErr)
-	}
-	return fmt.Errorf("%w; %s takes it back: mage status shows how far it is", err, refresh)
 }

@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"fmt"
@@ -29,38 +30,52 @@ import (
 // world is the AWS that a rollout sees: a group, its refreshes, a launch template, and parameters. Time moves it: each
 // look at the group is a step.
 type world struct {
-	groups     int // how many are tagged
-	min        int
-	desired    int
-	version    string // the group's launch template version
-	versions   []templateVersion
-	standard   int // the launch template's default version
-	running    []Instance
-	strays     []string
-	refreshes  []*asgtypes.InstanceRefresh
-	parameters map[string][]string
-	activities []asgtypes.Activity
-	consoles   map[string]string
+	groups   int // how many are tagged
+	min      int
+	desired  int
+	version  string // the group's launch template version
+	versions []templateVersion
+	standard int // the launch template's default version
 
-	answers func() string  // X-Release that the load balancer answers; empty for HTTP 502
-	step    func(w *world) // what happens between two looks at the group
-	steps   int            // looks at the group so far
-	start   error          // of StartInstanceRefresh
-	turn    error          // of RollbackInstanceRefresh
+	standardBefore int // the one before, which is shown for as long as lateDefault says
+	standardSet    time.Time
+	lateDefault    time.Duration
+	running        []Instance
+	strays         []string
+	refreshes      []*asgtypes.InstanceRefresh
+	parameters     map[string][]string
+	activities     []asgtypes.Activity
+	hidden         time.Duration // how old a refresh is before it is shown
+	consoles       map[string]string
+	devices        map[string]string // root devices of images; /dev/xvda where nothing is said
+
+	healthPath *string // of the target group
+	interval   int32   // of its health checks, seconds
+
+	answers func() string                               // X-Release that the load balancer answers; empty for HTTP 502
+	ask     func(*http.Request) (*http.Response, error) // instead of answers; may be nil
+	step    func(w *world)                              // what happens between two looks at the group
+	steps   int                                         // looks at the group so far
+	start   error                                       // of StartInstanceRefresh
+	turn    error                                       // of RollbackInstanceRefresh
 	fails   func(call string) error
+	order   func([]ssmtypes.ParameterHistory) // of a parameter's history
 
 	mu    sync.Mutex
-	did   []string       // calls that change something
-	asked map[string]int // calls of each kind
+	did   []string                               // calls that change something
+	input *autoscaling.StartInstanceRefreshInput // of the newest StartInstanceRefresh
+	token string                                 // of the newest CreateLaunchTemplateVersion
+	asked map[string]int                         // calls of each kind
 }
 
-type templateVersion struct{ image, description, shape string }
+type templateVersion struct{ image, description, shape, device string }
 
 func newWorld() *world {
 	return &world{
-		groups: 1, version: "1", standard: 1, versions: []templateVersion{{image: "ami-debian"}},
+		groups: 1, interval: 5, version: "1", standard: 1, versions: []templateVersion{{image: "ami-debian"}},
 		asked: map[string]int{}, parameters: map[string][]string{}, consoles: map[string]string{},
 		step: func(*world) {}, answers: func() string { return "" }, fails: func(string) error { return nil },
+		order: func([]ssmtypes.ParameterHistory) {},
 	}
 }
 
@@ -86,7 +101,7 @@ var (
 func serving(version int, ids ...string) []Instance {
 	var all []Instance
 	for _, id := range ids {
-		all = append(all, Instance{ID: id, TemplateVersion: strconv.Itoa(version), Lifecycle: "InService", Health: "Healthy", Target: "healthy"})
+		all = append(all, Instance{ID: id, TemplateVersion: TemplateVersion(version), Lifecycle: "InService", Health: "Healthy", Target: "healthy"})
 	}
 	return all
 }
@@ -140,9 +155,13 @@ func (w *world) is(status asgtypes.InstanceRefreshStatus) bool {
 	return w.refresh() != nil && w.refresh().Status == status
 }
 
+func (w *world) clients() clients {
+	return clients{groups: w, refreshes: w, templates: w, instances: w, images: w, balancers: w, parameters: w}
+}
+
 func (w *world) roller(o Options) *Roller {
-	o.App, o.Min, o.Warmup, o.MinHealthy, o.MaxHealthy, o.SkipMatching = "hello", 2, 30*time.Second, 100, 200, true
-	r := New(Clients{Groups: w, Refreshes: w, Templates: w, Instances: w, Balancers: w, Parameters: w, HTTP: &http.Client{Transport: w}}, o)
+	o.App, o.HTTP = "hello", &http.Client{Transport: w}
+	r := newRoller(w.clients(), o)
 	r.random = func() float64 { return 0.5 }
 	return r
 }
@@ -176,9 +195,12 @@ func (w *world) pointers() int { return len(w.parameters[pointerName]) }
 
 func apiError(code string) error { return &smithy.GenericAPIError{Code: code, Message: "said so"} }
 
-func (w *world) RoundTrip(*http.Request) (*http.Response, error) {
+func (w *world) RoundTrip(request *http.Request) (*http.Response, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.ask != nil {
+		return w.ask(request)
+	}
 	release, status := w.answers(), http.StatusOK
 	if release == "" {
 		status = http.StatusBadGateway
@@ -203,7 +225,7 @@ func (w *world) DescribeAutoScalingGroups(ctx context.Context, _ *autoscaling.De
 			g.Instances = append(g.Instances, asgtypes.Instance{
 				InstanceId: aws.String(i.ID), LifecycleState: asgtypes.LifecycleState(i.Lifecycle), HealthStatus: aws.String(i.Health),
 				ProtectedFromScaleIn: aws.Bool(i.Protected),
-				LaunchTemplate:       &asgtypes.LaunchTemplateSpecification{Version: aws.String(i.TemplateVersion)},
+				LaunchTemplate:       &asgtypes.LaunchTemplateSpecification{Version: aws.String(i.TemplateVersion.String())},
 			})
 		}
 		out.AutoScalingGroups = append(out.AutoScalingGroups, g)
@@ -231,6 +253,7 @@ func (w *world) StartInstanceRefresh(ctx context.Context, in *autoscaling.StartI
 	if w.runs() {
 		return nil, &asgtypes.InstanceRefreshInProgressFault{}
 	}
+	w.input = in
 	version := *in.DesiredConfiguration.LaunchTemplate.Version
 	w.note("refresh to %s", version)
 	r := w.begin(version)
@@ -244,6 +267,9 @@ func (w *world) DescribeInstanceRefreshes(ctx context.Context, in *autoscaling.D
 	}
 	out := &autoscaling.DescribeInstanceRefreshesOutput{}
 	for _, r := range slices.Backward(w.refreshes) {
+		if time.Since(aws.ToTime(r.StartTime)) < w.hidden {
+			continue
+		}
 		if len(in.InstanceRefreshIds) == 0 || slices.Contains(in.InstanceRefreshIds, *r.InstanceRefreshId) {
 			out.InstanceRefreshes = append(out.InstanceRefreshes, *r)
 		}
@@ -278,13 +304,17 @@ func (w *world) DescribeLaunchTemplateVersions(ctx context.Context, in *ec2.Desc
 	if err := w.call(ctx, "template versions"); err != nil {
 		return nil, err
 	}
+	standard := w.standard
+	if time.Since(w.standardSet) < w.lateDefault {
+		standard = w.standardBefore
+	}
 	wanted := map[string]bool{}
 	for _, v := range in.Versions {
 		switch v {
 		case "$Latest":
 			v = strconv.Itoa(len(w.versions))
 		case "$Default":
-			v = strconv.Itoa(w.standard)
+			v = strconv.Itoa(standard)
 		}
 		wanted[v] = true
 	}
@@ -297,21 +327,40 @@ func (w *world) DescribeLaunchTemplateVersions(ctx context.Context, in *ec2.Desc
 			continue
 		}
 		out.LaunchTemplateVersions = append(out.LaunchTemplateVersions, ec2types.LaunchTemplateVersion{
-			VersionNumber: aws.Int64(int64(n + 1)), VersionDescription: aws.String(v.description), DefaultVersion: aws.Bool(n+1 == w.standard),
+			VersionNumber: aws.Int64(int64(n + 1)), VersionDescription: aws.String(v.description), DefaultVersion: aws.Bool(n+1 == standard),
 			LaunchTemplateData: &ec2types.ResponseLaunchTemplateData{ImageId: aws.String(v.image), InstanceType: ec2types.InstanceType(v.shape)},
 		})
+		if v.device != "" {
+			data := out.LaunchTemplateVersions[len(out.LaunchTemplateVersions)-1].LaunchTemplateData
+			data.BlockDeviceMappings = []ec2types.LaunchTemplateBlockDeviceMapping{{
+				DeviceName: aws.String(v.device), Ebs: &ec2types.LaunchTemplateEbsBlockDevice{Encrypted: aws.Bool(true)},
+			}}
+		}
 	}
 	return out, nil
 }
 
 func (w *world) CreateLaunchTemplateVersion(ctx context.Context, in *ec2.CreateLaunchTemplateVersionInput, _ ...func(*ec2.Options)) (*ec2.CreateLaunchTemplateVersionOutput, error) {
 	from, _ := strconv.Atoi(*in.SourceVersion)
-	w.versions = append(w.versions, templateVersion{*in.LaunchTemplateData.ImageId, *in.VersionDescription, w.versions[from-1].shape})
+	v := templateVersion{*in.LaunchTemplateData.ImageId, *in.VersionDescription, w.versions[from-1].shape, w.versions[from-1].device}
+	for _, m := range in.LaunchTemplateData.BlockDeviceMappings {
+		v.device = *m.DeviceName
+	}
+	w.versions, w.token = append(w.versions, v), *in.ClientToken
 	w.note("version %d of %s from %s: %s", len(w.versions), *in.LaunchTemplateData.ImageId, *in.SourceVersion, *in.VersionDescription)
 	return &ec2.CreateLaunchTemplateVersionOutput{LaunchTemplateVersion: &ec2types.LaunchTemplateVersion{VersionNumber: aws.Int64(int64(len(w.versions)))}}, w.call(ctx, "create version")
 }
 
+func (w *world) DescribeImages(ctx context.Context, in *ec2.DescribeImagesInput, _ ...func(*ec2.Options)) (*ec2.DescribeImagesOutput, error) {
+	if err := w.call(ctx, "images"); err != nil {
+		return nil, err
+	}
+	device := cmp.Or(w.devices[in.ImageIds[0]], "/dev/xvda")
+	return &ec2.DescribeImagesOutput{Images: []ec2types.Image{{ImageId: aws.String(in.ImageIds[0]), RootDeviceName: aws.String(device)}}}, nil
+}
+
 func (w *world) ModifyLaunchTemplate(ctx context.Context, in *ec2.ModifyLaunchTemplateInput, _ ...func(*ec2.Options)) (*ec2.ModifyLaunchTemplateOutput, error) {
+	w.standardBefore, w.standardSet = w.standard, time.Now()
 	w.standard, _ = strconv.Atoi(*in.DefaultVersion)
 	w.note("default version %s", *in.DefaultVersion)
 	return nil, w.call(ctx, "modify template")
@@ -325,7 +374,10 @@ func (w *world) GetConsoleOutput(ctx context.Context, in *ec2.GetConsoleOutputIn
 }
 
 func (w *world) DescribeTargetGroups(ctx context.Context, _ *elb.DescribeTargetGroupsInput, _ ...func(*elb.Options)) (*elb.DescribeTargetGroupsOutput, error) {
-	return &elb.DescribeTargetGroupsOutput{TargetGroups: []elbtypes.TargetGroup{{LoadBalancerArns: []string{"lb"}}}}, w.call(ctx, "target groups")
+	return &elb.DescribeTargetGroupsOutput{TargetGroups: []elbtypes.TargetGroup{{
+		LoadBalancerArns: []string{"lb"}, Port: aws.Int32(8080), HealthCheckPath: w.healthPath,
+		HealthCheckIntervalSeconds: aws.Int32(w.interval), HealthyThresholdCount: aws.Int32(2),
+	}}}, w.call(ctx, "target groups")
 }
 
 func (w *world) DescribeLoadBalancers(context.Context, *elb.DescribeLoadBalancersInput, ...func(*elb.Options)) (*elb.DescribeLoadBalancersOutput, error) {
@@ -367,7 +419,7 @@ func (w *world) GetParameter(ctx context.Context, in *ssm.GetParameterInput, _ .
 	if len(values) == 0 {
 		return nil, &ssmtypes.ParameterNotFound{}
 	}
-	return &ssm.GetParameterOutput{Parameter: &ssmtypes.Parameter{Value: aws.String(values[len(values)-1])}}, nil
+	return &ssm.GetParameterOutput{Parameter: &ssmtypes.Parameter{Value: aws.String(values[len(values)-1]), Version: int64(len(values))}}, nil
 }
 
 func (w *world) PutParameter(ctx context.Context, in *ssm.PutParameterInput, _ ...func(*ssm.Options)) (*ssm.PutParameterOutput, error) {
@@ -381,8 +433,9 @@ func (w *world) PutParameter(ctx context.Context, in *ssm.PutParameterInput, _ .
 
 func (w *world) GetParameterHistory(_ context.Context, in *ssm.GetParameterHistoryInput, _ ...func(*ssm.Options)) (*ssm.GetParameterHistoryOutput, error) {
 	out := &ssm.GetParameterHistoryOutput{}
-	for _, v := range w.parameters[*in.Name] {
-		out.Parameters = append(out.Parameters, ssmtypes.ParameterHistory{Value: aws.String(v)})
+	for n, v := range w.parameters[*in.Name] {
+		out.Parameters = append(out.Parameters, ssmtypes.ParameterHistory{Value: aws.String(v), Version: int64(n + 1)})
 	}
+	w.order(out.Parameters)
 	return out, nil
 }

@@ -25,7 +25,7 @@ const (
 )
 
 // S3 is a place for a state that several machines share. The lock is an object beside the state's, with ".tflock" after
-// its key. Endpoint and credentials are those of the environment, as for the provider.
+// its key. Endpoint and credentials are the stack's, as for the provider.
 type S3 struct {
 	Bucket string `json:"bucket"`
 	Key    string `json:"key"`
@@ -61,7 +61,29 @@ func readState(data []byte) (s stateFile, err error) {
 	return s, err
 }
 
-// checkMoved refuses to begin a new local state where the old one went to a bucket: everything would be made twice.
+// MovedStateError refuses to begin a new local state where the old one went to a bucket: everything would be made twice.
+type MovedStateError struct {
+	Bucket string // where the state is now
+	File   string // what is left of the local one; without it a new one would begin
+}
+
+// Error says where the state is.
+func (e *MovedStateError) Error() string {
+	return fmt.Sprintf("the state was moved to the bucket %q", e.Bucket)
+}
+
+// StateConflictError refuses to move a local state into a bucket that holds the state of other infrastructure.
+type StateConflictError struct {
+	File   string // the local state
+	Shared string // URL of the one in the bucket
+}
+
+// Error names the two.
+func (e *StateConflictError) Error() string {
+	return fmt.Sprintf("%s and %s both hold infrastructure, and not the same", e.File, e.Shared)
+}
+
+// checkMoved returns a *MovedStateError where the state went to a bucket.
 func (s *Stack) checkMoved() error {
 	if s.StatePath == "" {
 		return nil
@@ -71,12 +93,12 @@ func (s *Stack) checkMoved() error {
 		return err
 	}
 	bucket := strings.TrimPrefix(moved[0], s.StatePath+movedSuffix)
-	return fmt.Errorf("the state was moved to the bucket %q: set state { bucket = %q } in ingot.hcl again; where that bucket's state is not wanted any more, remove %s",
-		bucket, bucket, moved[0])
+	return &MovedStateError{Bucket: bucket, File: moved[0]}
 }
 
 // moveState puts a state that lies in StatePath into the bucket. It may be stopped anywhere and run again; the local file
-// keeps its content under another name. Where both hold infrastructure that differs, nothing is touched.
+// keeps its content under another name. Where both hold infrastructure that differs, nothing is touched and the error wraps a
+// *StateConflictError.
 func (s *Stack) moveState(ctx context.Context) (err error) {
 	if s.StatePath == "" {
 		return nil
@@ -108,9 +130,7 @@ func (s *Stack) moveState(ctx context.Context) (err error) {
 		case len(local.Resources) == 0, local.Lineage == shared.Lineage && local.Serial <= shared.Serial:
 			return nil // nothing to move, or moved by a run that ended before it could say so
 		case len(shared.Resources) > 0 && local.Lineage != shared.Lineage:
-			return &Error{Problems: []string{fmt.Sprintf(
-				"%s and %s both hold infrastructure, and not the same: remove the one that is not wanted (infra:destroy without state { bucket } in ingot.hcl removes the first), or choose another bucket",
-				s.StatePath, s.S3)}}
+			return &StateConflictError{File: s.StatePath, Shared: s.S3.String()}
 		}
 		// Terraform takes a state of another origin only by force, which overwrites nothing here: the shared one is empty.
 		force := shared.Lineage != "" && shared.Lineage != local.Lineage

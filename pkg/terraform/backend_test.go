@@ -1,6 +1,7 @@
 package terraform
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -87,8 +88,7 @@ func TestMoveState(t *testing.T) {
 		},
 		"two stacks": {
 			local: oldState, shared: otherState, want: []string{pull},
-			wantErr: "terraform state: DIR/hello.tfstate and s3://states/ingot/hello/us-west-1.tfstate both hold infrastructure, and not the same: " +
-				"remove the one that is not wanted (infra:destroy without state { bucket } in ingot.hcl removes the first), or choose another bucket (see DIR/data/terraform.log)",
+			wantErr: "terraform state: DIR/hello.tfstate and s3://states/ingot/hello/us-west-1.tfstate both hold infrastructure, and not the same (see DIR/data/terraform.log)",
 		},
 		"no state": {local: "{", wantErr: "read the state DIR/hello.tfstate: unexpected end of JSON input"},
 	} {
@@ -98,6 +98,9 @@ func TestMoveState(t *testing.T) {
 			err := s.Init(t.Context())
 			if diff := cmp.Diff(test.wantErr, strings.ReplaceAll(message(err), dir, "DIR")); diff != "" {
 				t.Fatal(diff)
+			}
+			if conflict, ok := errors.AsType[*StateConflictError](err); ok != (test.shared == otherState) || ok && conflict.File != s.StatePath {
+				t.Errorf("error %#v", err)
 			}
 			if diff := cmp.Diff(test.want, append([]string(nil), args(calls(t, dir))[1:]...)); diff != "" {
 				t.Error(diff)
@@ -137,9 +140,11 @@ func TestStateWasMoved(t *testing.T) {
 	}
 	s.S3 = nil
 	err := s.Init(t.Context())
-	const want = `the state was moved to the bucket "states": set state { bucket = "states" } in ingot.hcl again; ` +
-		`where that bucket's state is not wanted any more, remove DIR/hello.tfstate.moved-to-states`
-	if diff := cmp.Diff(want, strings.ReplaceAll(message(err), dir, "DIR")); diff != "" {
+	moved, _ := errors.AsType[*MovedStateError](err)
+	if diff := cmp.Diff(&MovedStateError{Bucket: "states", File: s.StatePath + ".moved-to-states"}, moved); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(`the state was moved to the bucket "states"`, message(err)); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -12,13 +12,13 @@ import (
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+
+	"github.com/ingot-build/ingot/pkg/tag"
 )
 
-// TagState marks a bucket that MakeBucket made; its value is "terraform".
-const TagState = "ingot:state"
-
 const (
-	tagStateValue = "terraform"
+	// stateTagValue is that of tag.State on a bucket that MakeBucket made.
+	stateTagValue = "terraform"
 
 	// regionHeader names a bucket's region in S3's answers, errors included.
 	regionHeader = "X-Amz-Bucket-Region"
@@ -42,12 +42,15 @@ type bucketMaker interface {
 
 // FindBucket returns the region of a bucket of the account, or an error that wraps ErrNoBucket. Bucket names are the
 // whole world's, and a state in somebody else's bucket would be theirs to read and to change: that is an error too.
-func FindBucket(ctx context.Context, client bucketFinder, name, account string) (region string, err error) {
+func FindBucket(ctx context.Context, cfg aws.Config, name, account string) (region string, err error) {
+	return findBucket(ctx, s3.NewFromConfig(cfg), name, account)
+}
+
+func findBucket(ctx context.Context, client bucketFinder, name, account string) (region string, err error) {
 	in := &s3.HeadBucketInput{Bucket: aws.String(name), ExpectedBucketOwner: aws.String(account)}
 	out, err := client.HeadBucket(ctx, in)
-	if answer, ok := errors.AsType[*awshttp.ResponseError](err); ok && answer.HTTPStatusCode() == http.StatusMovedPermanently {
-		region = answer.Response.Header.Get(regionHeader)
-		out, err = client.HeadBucket(ctx, in, func(o *s3.Options) { o.Region = region })
+	if region = bucketElsewhere(err); region != "" {
+		out, err = client.HeadBucket(ctx, in, inRegion(region))
 	}
 	if err == nil {
 		return aws.ToString(out.BucketRegion), nil
@@ -62,30 +65,45 @@ func FindBucket(ctx context.Context, client bucketFinder, name, account string) 
 	return "", fmt.Errorf("find the bucket %q: %w", name, err)
 }
 
-// MakeBucket makes a bucket for states in the region of the client, or finishes one that it began. It keeps all versions
+// bucketElsewhere is the region that S3 points to where a bucket is in another one than the call's; empty where it points to none.
+// It does so with a redirect or, as the answer to a signature for the wrong region, with 400: a HEAD has no body that could
+// tell them apart.
+func bucketElsewhere(err error) string {
+	answer, ok := errors.AsType[*awshttp.ResponseError](err)
+	if !ok || answer.HTTPStatusCode() != http.StatusMovedPermanently && answer.HTTPStatusCode() != http.StatusBadRequest {
+		return ""
+	}
+	return answer.Response.Header.Get(regionHeader)
+}
+
+// MakeBucket makes a bucket for states in the region of the configuration, or finishes one that it began. It keeps all versions
 // of a state, so that one that was spoilt can be had back; only the account sees it, and only over TLS; S3 encrypts what
 // is in it, as it does everywhere. A bucket of the account that somebody else made stays as it is, and made is false.
-func MakeBucket(ctx context.Context, client bucketMaker, name, account, region string) (made bool, err error) {
-	at, err := FindBucket(ctx, client, name, account)
+func MakeBucket(ctx context.Context, cfg aws.Config, name, account string) (made bool, err error) {
+	return makeBucket(ctx, s3.NewFromConfig(cfg), name, account, cfg.Region)
+}
+
+func makeBucket(ctx context.Context, client bucketMaker, name, account, region string) (made bool, err error) {
+	at, err := findBucket(ctx, client, name, account)
 	switch {
 	case errors.Is(err, ErrNoBucket):
-		if err := create(ctx, client, name, region); err != nil {
+		if err := createBucket(ctx, client, name, region); err != nil {
 			return false, err
 		}
 		at = region
 	case err != nil:
 		return false, err
 	default:
-		ours, err := tagged(ctx, client, name, at)
+		ours, err := isOurs(ctx, client, name, at)
 		if err != nil || !ours {
 			return false, err
 		}
 	}
-	return true, configure(ctx, client, name, at)
+	return true, configureBucket(ctx, client, name, at)
 }
 
-func create(ctx context.Context, client bucketMaker, name, region string) error {
-	configuration := &types.CreateBucketConfiguration{Tags: []types.Tag{{Key: aws.String(TagState), Value: aws.String(tagStateValue)}}}
+func createBucket(ctx context.Context, client bucketMaker, name, region string) error {
+	configuration := &types.CreateBucketConfiguration{Tags: []types.Tag{{Key: aws.String(tag.State), Value: aws.String(stateTagValue)}}}
 	if region != "us-east-1" { // which S3 takes only as the absence of a region
 		configuration.LocationConstraint = types.BucketLocationConstraint(region)
 	}
@@ -102,9 +120,9 @@ func create(ctx context.Context, client bucketMaker, name, region string) error 
 	return nil
 }
 
-// tagged reports whether MakeBucket made the bucket.
-func tagged(ctx context.Context, client bucketFinder, name, region string) (bool, error) {
-	out, err := client.GetBucketTagging(ctx, &s3.GetBucketTaggingInput{Bucket: aws.String(name)}, in(region))
+// isOurs reports whether MakeBucket made the bucket.
+func isOurs(ctx context.Context, client bucketFinder, name, region string) (bool, error) {
+	out, err := client.GetBucketTagging(ctx, &s3.GetBucketTaggingInput{Bucket: aws.String(name)}, inRegion(region))
 	if answer, ok := errors.AsType[*awshttp.ResponseError](err); ok && answer.HTTPStatusCode() == http.StatusNotFound {
 		return false, nil // it has no tags
 	}
@@ -112,18 +130,18 @@ func tagged(ctx context.Context, client bucketFinder, name, region string) (bool
 		return false, fmt.Errorf("read the tags of the bucket %q: %w", name, err)
 	}
 	for _, t := range out.TagSet {
-		if aws.ToString(t.Key) == TagState {
+		if aws.ToString(t.Key) == tag.State {
 			return true, nil
 		}
 	}
 	return false, nil
 }
 
-// configure sets everything that S3 does not by itself. Setting it again changes nothing.
-func configure(ctx context.Context, client bucketMaker, name, region string) error {
+// configureBucket sets everything that S3 does not by itself. Setting it again changes nothing.
+func configureBucket(ctx context.Context, client bucketMaker, name, region string) error {
 	_, err := client.PutBucketVersioning(ctx, &s3.PutBucketVersioningInput{
 		Bucket: aws.String(name), VersioningConfiguration: &types.VersioningConfiguration{Status: types.BucketVersioningStatusEnabled},
-	}, in(region))
+	}, inRegion(region))
 	if err != nil {
 		return fmt.Errorf("keep versions in the bucket %q: %w", name, err)
 	}
@@ -132,23 +150,23 @@ func configure(ctx context.Context, client bucketMaker, name, region string) err
 			BlockPublicAcls: aws.Bool(true), BlockPublicPolicy: aws.Bool(true),
 			IgnorePublicAcls: aws.Bool(true), RestrictPublicBuckets: aws.Bool(true),
 		},
-	}, in(region))
+	}, inRegion(region))
 	if err != nil {
 		return fmt.Errorf("keep the public out of the bucket %q: %w", name, err)
 	}
-	policy, err := tlsOnly(name, region)
+	policy, err := tlsOnlyPolicy(name, region)
 	if err != nil {
 		return err
 	}
-	_, err = client.PutBucketPolicy(ctx, &s3.PutBucketPolicyInput{Bucket: aws.String(name), Policy: aws.String(policy)}, in(region))
+	_, err = client.PutBucketPolicy(ctx, &s3.PutBucketPolicyInput{Bucket: aws.String(name), Policy: aws.String(policy)}, inRegion(region))
 	if err != nil {
 		return fmt.Errorf("demand TLS of the bucket %q: %w", name, err)
 	}
 	return nil
 }
 
-// tlsOnly is the policy of a bucket that answers nobody without TLS.
-func tlsOnly(name, region string) (string, error) {
+// tlsOnlyPolicy is the policy of a bucket that answers nobody without TLS.
+func tlsOnlyPolicy(name, region string) (string, error) {
 	partition := "aws"
 	switch {
 	case strings.HasPrefix(region, "cn-"):
@@ -167,7 +185,7 @@ func tlsOnly(name, region string) (string, error) {
 	return string(data), err
 }
 
-// in makes a call in the bucket's region.
-func in(region string) func(*s3.Options) {
+// inRegion makes a call in the bucket's region.
+func inRegion(region string) func(*s3.Options) {
 	return func(o *s3.Options) { o.Region = region }
 }

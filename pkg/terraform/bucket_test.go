@@ -13,6 +13,8 @@ import (
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/ingot-build/ingot/pkg/tag"
 )
 
 // fakeS3 has at most one bucket. The client is made for us-west-1.
@@ -20,6 +22,7 @@ type fakeS3 struct {
 	owner, region string // no bucket where region is empty
 	tags          []types.Tag
 	createErr     error
+	elsewhere     int // status of a HEAD in another region; 0 for the redirect
 
 	calls  []string
 	policy string
@@ -46,7 +49,7 @@ func (f *fakeS3) HeadBucket(_ context.Context, in *s3.HeadBucketInput, o ...func
 	case f.region == "":
 		return nil, answered(http.StatusNotFound, nil)
 	case region != f.region:
-		return nil, answered(http.StatusMovedPermanently, http.Header{regionHeader: {f.region}})
+		return nil, answered(max(f.elsewhere, http.StatusMovedPermanently), http.Header{regionHeader: {f.region}})
 	case aws.ToString(in.ExpectedBucketOwner) != f.owner:
 		return nil, answered(http.StatusForbidden, http.Header{regionHeader: {f.region}})
 	}
@@ -83,7 +86,7 @@ func (f *fakeS3) PutBucketPolicy(_ context.Context, in *s3.PutBucketPolicyInput,
 }
 
 func TestMakeBucket(t *testing.T) {
-	ours := []types.Tag{{Key: aws.String(TagState), Value: aws.String("terraform")}}
+	ours := []types.Tag{{Key: aws.String(tag.State), Value: aws.String("terraform")}}
 	for name, test := range map[string]struct {
 		fake    fakeS3
 		region  string
@@ -127,7 +130,7 @@ func TestMakeBucket(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			made, err := MakeBucket(t.Context(), &test.fake, "states", "1", test.region)
+			made, err := makeBucket(t.Context(), &test.fake, "states", "1", test.region)
 			if made != test.made || message(err) != test.wantErr {
 				t.Errorf("MakeBucket = %v, %v", made, err)
 			}
@@ -139,18 +142,22 @@ func TestMakeBucket(t *testing.T) {
 }
 
 func TestFindBucket(t *testing.T) {
-	if _, err := FindBucket(t.Context(), &fakeS3{}, "states", "1"); !errors.Is(err, ErrNoBucket) {
+	if _, err := findBucket(t.Context(), &fakeS3{}, "states", "1"); !errors.Is(err, ErrNoBucket) {
 		t.Errorf("error = %v", err)
 	}
-	region, err := FindBucket(t.Context(), &fakeS3{owner: "1", region: "eu-west-1"}, "states", "1")
+	region, err := findBucket(t.Context(), &fakeS3{owner: "1", region: "eu-west-1"}, "states", "1")
 	if err != nil || region != "eu-west-1" {
 		t.Errorf("FindBucket = %q, %v", region, err)
+	}
+	region, err = findBucket(t.Context(), &fakeS3{owner: "1", region: "eu-west-1", elsewhere: http.StatusBadRequest}, "states", "1")
+	if err != nil || region != "eu-west-1" {
+		t.Errorf("FindBucket = %q, %v where S3 answers 400 in another region", region, err)
 	}
 }
 
 func TestTLSOnly(t *testing.T) {
 	for region, arn := range map[string]string{"us-west-1": "arn:aws:s3:::states", "cn-north-1": "arn:aws-cn:s3:::states", "us-gov-west-1": "arn:aws-us-gov:s3:::states"} {
-		policy, err := tlsOnly("states", region)
+		policy, err := tlsOnlyPolicy("states", region)
 		want := `{"Statement":[{"Action":"s3:*","Condition":{"Bool":{"aws:SecureTransport":"false"}},"Effect":"Deny","Principal":"*",` +
 			`"Resource":["` + arn + `","` + arn + `/*"],"Sid":"TLSOnly"}],"Version":"2012-10-17"}`
 		if err != nil || policy != want {

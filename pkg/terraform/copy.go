@@ -27,7 +27,7 @@ func copyConfiguration(to, from string) error {
 		if err != nil || name == "." {
 			return err
 		}
-		if left(name) {
+		if staysBehind(name) {
 			if entry.IsDir() {
 				return fs.SkipDir
 			}
@@ -68,9 +68,9 @@ func copyConfiguration(to, from string) error {
 	})
 }
 
-// left reports whether a file or folder stays behind: what Terraform wrote when somebody ran it by hand there, and the
+// staysBehind reports whether a file or folder stays behind: what Terraform wrote when somebody ran it by hand there, and the
 // configuration's tests, which are no part of the stack and need a newer Terraform than it does.
-func left(name string) bool {
+func staysBehind(name string) bool {
 	base := filepath.Base(name)
 	return base == ".terraform" || strings.Contains(base, ".tfstate") || name == "tests"
 }

@@ -79,8 +79,8 @@ func diagnosticLine(d tfjson.Diagnostic) string {
 	return p.line()
 }
 
-// condense finds the errors in what Terraform wrote for people, with or without the boxes that it draws around them.
-func condense(text string) []string {
+// parseErrors finds the errors in what Terraform wrote for people, with or without the boxes that it draws around them.
+func parseErrors(text string) []string {
 	address := regexp.MustCompile(`^  with (.+),$`)
 	place := regexp.MustCompile(`^  on (.+) line (\d+)`)
 	source := regexp.MustCompile(`^ +(\d+:|├|│)`)
@@ -129,6 +129,10 @@ func (s *Stack) withRemedy(problem string) string {
 		_, value, _ := strings.Cut(problem, " "+name+": ")
 		value, _, _ = strings.Cut(value, " ")
 		return value
+	}
+	if field("Who") == "" { // nobody has it: Terraform could not take it
+		_, reason, _ := strings.Cut(problem, "Error message: ")
+		return "the state cannot be locked: " + reason
 	}
 	remedy := fmt.Sprintf("`TF_DATA_DIR=%s terraform -chdir=%s force-unlock %s` releases the lock", s.tfDataDir(), s.workDir(), field("ID"))
 	if s.S3 == nil && s.StatePath != "" {

@@ -7,7 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestCondense(t *testing.T) {
+func TestParseErrors(t *testing.T) {
 	for _, test := range []struct {
 		name, text string
 		want       []string
@@ -62,7 +62,7 @@ Error: Backend initialization required
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if diff := cmp.Diff(test.want, condense(test.text)); diff != "" {
+			if diff := cmp.Diff(test.want, parseErrors(test.text)); diff != "" {
 				t.Error(diff)
 			}
 		})
@@ -94,7 +94,7 @@ func TestErrorText(t *testing.T) {
 }
 
 func TestLockedStateHasARemedy(t *testing.T) {
-	locked := condense(`
+	locked := parseErrors(`
 ╷
 │ Error: Error acquiring the state lock
 │ 
@@ -114,7 +114,21 @@ func TestLockedStateHasARemedy(t *testing.T) {
 ╵
 `)
 	if len(locked) != 1 {
-		t.Fatalf("condense found %q", locked)
+		t.Fatalf("parseErrors found %q", locked)
+	}
+	full := parseErrors(`
+╷
+│ Error: Error acquiring the state lock
+│ 
+│ Error message: write /state/.hello.tfstate.lock.info: no space left on
+│ device
+│ 
+│ Terraform acquires a state lock to protect the state from being written
+│ by multiple users at the same time.
+╵
+`)
+	if got, want := new(Stack).withRemedy(full[0]), "the state cannot be locked: write /state/.hello.tfstate.lock.info: no space left on device"; got != want {
+		t.Errorf("a full disk: %s", got)
 	}
 	const says = "the state is locked by a run of me@laptop (Apply): wait for it to end; if it is dead, "
 	local := &Stack{DataDir: "/data", StatePath: "/state/hello.tfstate"}

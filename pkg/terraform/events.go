@@ -1,7 +1,6 @@
 package terraform
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -43,9 +42,9 @@ type operation struct {
 }
 
 // line takes one line of output.
-func (e *events) line(line []byte) {
+func (e *events) line(line string) {
 	var ev event
-	if err := json.Unmarshal(line, &ev); err != nil || ev.Message == "" {
+	if err := json.Unmarshal([]byte(line), &ev); err != nil || ev.Message == "" {
 		fmt.Fprintf(e.log, "%s\n", line) // a warning of the command itself is plain text
 		return
 	}
@@ -65,7 +64,7 @@ func (e *events) line(line []byte) {
 		if i >= 0 {
 			e.running = slices.Delete(e.running, i, i+1)
 		}
-		if ev.Type == "apply_complete" {
+		if ev.Type == "apply_complete" && ev.Hook.Action != "read" { // what is read is in no total
 			e.done++
 		}
 	case "diagnostic":
@@ -112,23 +111,5 @@ func verb(action string) string {
 		return "reading"
 	default:
 		return action
-	}
-}
-
-// lines is a Writer that calls each for every whole line, without its end.
-type lines struct {
-	each func(line []byte)
-	rest []byte
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.rest = append(l.rest, p...)
-	for {
-		line, rest, found := bytes.Cut(l.rest, []byte("\n"))
-		if !found {
-			return len(p), nil
-		}
-		l.each(line)
-		l.rest = append([]byte(nil), rest...)
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/ingot-build/ingot/internal/lines"
 )
 
 func TestEvents(t *testing.T) {
@@ -22,7 +24,7 @@ func TestEvents(t *testing.T) {
 	var log strings.Builder
 	var updates []string
 	e := &events{log: &log, total: 2, update: func(text string) { updates = append(updates, text) }}
-	w := &lines{each: e.line}
+	w := &lines.Writer{Each: e.line}
 	for _, part := range []string{output[:100], output[100:1000], output[1000:]} {
 		if n, err := w.Write([]byte(part)); n != len(part) || err != nil {
 			t.Fatalf("Write = %d, %v", n, err)

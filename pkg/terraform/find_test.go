@@ -11,12 +11,16 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/hashicorp/go-version"
+	"github.com/hashicorp/hc-install/product"
 
+	"github.com/ingot-build/ingot/internal/toolcache"
 	"github.com/ingot-build/ingot/pkg/command"
 )
 
 func TestFind(t *testing.T) {
 	const usual = "/usr/bin/terraform"
+	pinned := toolcache.Path("CACHE", "terraform")
 	for _, test := range []struct {
 		name       string
 		onPath     string // version of the command on PATH
@@ -28,10 +32,10 @@ func TestFind(t *testing.T) {
 	}{
 		{name: "on PATH", onPath: "1.11.4", want: usual},
 		{name: "oldest on PATH", onPath: "1.11.0", want: usual},
-		{name: "too old on PATH", onPath: "1.10.5", want: "CACHE/terraform-1.11.4/terraform", downloads: 1},
-		{name: "nowhere", want: "CACHE/terraform-1.11.4/terraform", downloads: 1},
-		{name: "downloaded before", cached: "1.11.4", want: "CACHE/terraform-1.11.4/terraform"},
-		{name: "broken download", cached: "broken", want: "CACHE/terraform-1.11.4/terraform", downloads: 1},
+		{name: "too old on PATH", onPath: "1.10.5", want: pinned, downloads: 1},
+		{name: "nowhere", want: pinned, downloads: 1},
+		{name: "downloaded before", cached: "1.11.4", want: pinned},
+		{name: "broken download", cached: "broken", want: pinned, downloads: 1},
 		{
 			name: "nowhere and offline", unreleased: errors.New("no such host"), downloads: 1,
 			wantErr: "find terraform 1.11.0 or newer: not on PATH; downloading it: no such host; install it from https://developer.hashicorp.com/terraform/install and put it on PATH",
@@ -44,7 +48,7 @@ func TestFind(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			cache := t.TempDir()
 			if test.cached != "" {
-				writeFile(t, filepath.Join(cache, "terraform-1.11.4", "terraform"), test.cached)
+				writeFile(t, toolcache.Path(cache, "terraform"), test.cached)
 			}
 			downloads := 0
 			f := finder{
@@ -73,12 +77,12 @@ func TestFind(t *testing.T) {
 					_, err := fmt.Fprintf(c.Stdout, `{"terraform_version": %q}`, version)
 					return err
 				}},
-				download: func(_ context.Context, version, dir string) error {
+				download: func(_ context.Context, dir string, of product.Product) (string, error) {
 					downloads++
 					if test.unreleased != nil {
-						return test.unreleased
+						return "", test.unreleased
 					}
-					return os.WriteFile(filepath.Join(dir, "terraform"), []byte(version), 0o755)
+					return toolcache.Path(dir, of.Name), nil
 				},
 			}
 			got, err := f.find(t.Context())
@@ -91,10 +95,15 @@ func TestFind(t *testing.T) {
 			if downloads != test.downloads {
 				t.Errorf("%d downloads, want %d", downloads, test.downloads)
 			}
-			if left, _ := filepath.Glob(filepath.Join(cache, ".terraform-*")); len(left) > 0 {
-				t.Errorf("left behind: %q", left)
-			}
 		})
+	}
+}
+
+// What is downloaded has to be new enough to be found.
+func TestPinnedVersion(t *testing.T) {
+	pinned, err := version.NewVersion(toolcache.Version("terraform"))
+	if err != nil || pinned.LessThan(version.Must(version.NewVersion(MinVersion))) {
+		t.Errorf("Terraform %s is downloaded, %v, and %s is needed", pinned, err, MinVersion)
 	}
 }
 

@@ -21,8 +21,7 @@ type Plan struct {
 	Changed bool
 	Changes []Change // by resource, in the order of their addresses
 
-	Add, Change, Destroy int    // resources; a replacement is one of Add and one of Destroy
-	Text                 string // Terraform's own presentation, with every value
+	Add, Change, Destroy int // resources; a replacement is one of Add and one of Destroy
 
 	data     []byte // for Apply; not left in a file, since it holds the variables
 	destroys bool
@@ -113,20 +112,19 @@ func (s *Stack) plan(ctx context.Context, destroy bool) (_ *Plan, err error) {
 			return err
 		}
 		defer os.Remove(file)
-		var text strings.Builder
-		tf.SetStdout(io.MultiWriter(tf.log, &text))
 		changed, err := tf.Plan(ctx, s.planOptions(file, destroy)...)
 		if err != nil {
 			return err
 		}
-		tf.SetStdout(io.Discard) // the plan again, as one long line
-		shown, err := tf.ShowPlanFile(ctx, file)
-		if err != nil {
-			return err
+		shown := &tfjson.Plan{}
+		if changed { // it takes Terraform seconds to say even that there is nothing
+			tf.SetStdout(io.Discard) // the plan again, as one long line
+			if shown, err = tf.ShowPlanFile(ctx, file); err != nil {
+				return err
+			}
 		}
 		plan = newPlan(shown)
-		plan.Changed, plan.Text = changed, planText(text.String())
-		plan.destroys = destroy
+		plan.Changed, plan.destroys = changed, destroy
 		plan.data, err = os.ReadFile(file)
 		return err
 	})
@@ -134,6 +132,21 @@ func (s *Stack) plan(ctx context.Context, destroy bool) (_ *Plan, err error) {
 		return nil, err
 	}
 	return plan, nil
+}
+
+// ShowPlan returns Terraform's own presentation of a plan, for people, with every value that is not sensitive.
+func (s *Stack) ShowPlan(ctx context.Context, plan *Plan) (text string, err error) {
+	err = s.run(ctx, "show", func(tf *session) error {
+		file, err := s.temporary("plan-*", plan.data)
+		if err != nil {
+			return err
+		}
+		defer os.Remove(file)
+		tf.SetStdout(io.Discard) // the log has it from Plan
+		text, err = tf.ShowPlanFileRaw(ctx, file)
+		return err
+	})
+	return strings.TrimSpace(text), err
 }
 
 // newPlan reads the resource changes of shown.
@@ -187,19 +200,4 @@ func changedFields(change *tfjson.Change) []string {
 		}
 	}
 	return slices.Sorted(maps.Keys(names))
-}
-
-// planText cuts Terraform's output down to the plan: off go the lines about refreshing before it and the advice on how
-// to apply it after it.
-func planText(output string) string {
-	for _, begin := range []string{"Terraform will perform the following actions:", "Changes to Outputs:", "No changes."} {
-		if i := strings.Index(output, begin); i >= 0 {
-			output = output[i:]
-			break
-		}
-	}
-	if i := strings.Index(output, "\n─────"); i >= 0 {
-		output = output[:i]
-	}
-	return strings.TrimSpace(output)
 }

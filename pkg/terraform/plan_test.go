@@ -83,28 +83,3 @@ func TestSummary(t *testing.T) {
 		}
 	}
 }
-
-func TestPlanText(t *testing.T) {
-	const output = `aws_vpc.app: Refreshing state... [id=vpc-1]
-
-Terraform used the selected providers to generate the following execution plan.
-
-Terraform will perform the following actions:
-
-  # aws_lb.app will be created
-
-Plan: 1 to add, 0 to change, 0 to destroy.
-
-─────────────────────────────────────────────────────────────────────────────
-
-Saved the plan to: /data/plan
-`
-	const want = `Terraform will perform the following actions:
-
-  # aws_lb.app will be created
-
-Plan: 1 to add, 0 to change, 0 to destroy.`
-	if diff := cmp.Diff(want, planText(output)); diff != "" {
-		t.Error(diff)
-	}
-}

@@ -3,6 +3,7 @@ package terraform
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -12,6 +13,9 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-version"
+
+	"github.com/ingot-build/ingot/internal/httpget"
+	"github.com/ingot-build/ingot/internal/toolcache"
 )
 
 const (
@@ -27,20 +31,36 @@ const (
 	awsConstraint = "~> 5.100"
 )
 
+// ErrNoMirror means that the registry cannot be reached and that no mirror was found instead.
+var ErrNoMirror = errors.New("this machine has no provider mirror")
+
+// MirrorError is a folder that was named as a provider mirror and lacks what the stack needs.
+type MirrorError struct {
+	Dir      string
+	Platform string // such as "linux_amd64"
+}
+
+// Error says what the folder lacks.
+func (e *MirrorError) Error() string {
+	return fmt.Sprintf("provider mirror %q holds no %s/hashicorp/aws %s for %s", e.Dir, registryHost, awsConstraint, e.Platform)
+}
+
 // PluginDir returns the provider mirror for Stack.PluginDir: the folder that the settings name, none ("") where the
 // registry answers, else the first mirror on this machine that holds the AWS provider. It looks in the folders that
-// Terraform knows itself, in the provider cache below cacheDir, and for a folder named registry.terraform.io near the
-// top of the usual places for software.
+// Terraform knows itself, in the provider cache below cacheDir (which is "ingot" in the user's cache folder when it is
+// empty), and for a folder named registry.terraform.io near the top of the usual places for software. Its errors are a
+// *MirrorError or wrap ErrNoMirror.
 func PluginDir(ctx context.Context, setting, cacheDir string) (string, error) {
+	cacheDir, err := toolcache.Dir(cacheDir)
+	if err != nil {
+		return "", fmt.Errorf("find a provider mirror: %w", err)
+	}
 	m := mirrors{
 		discovery: discoveryURL,
 		timeout:   discoveryTimeout,
 		platform:  runtime.GOOS + "_" + runtime.GOARCH,
-		dirs:      implied(os.Getenv),
+		dirs:      append(impliedMirrors(os.Getenv), providerCache(cacheDir)),
 		roots:     []string{"/opt", "/usr/local", "/usr/share", "/var/lib"},
-	}
-	if cacheDir != "" {
-		m.dirs = append(m.dirs, providerCache(cacheDir))
 	}
 	return m.find(ctx, setting)
 }
@@ -48,9 +68,9 @@ func PluginDir(ctx context.Context, setting, cacheDir string) (string, error) {
 // providerCache is where stacks with this CacheDir keep downloaded providers. It has the layout of a mirror.
 func providerCache(cacheDir string) string { return filepath.Join(cacheDir, "terraform-providers") }
 
-// implied returns the folders that Terraform or its user already treats as provider mirrors, see
+// impliedMirrors returns the folders that Terraform or its user already treats as provider mirrors, see
 // https://developer.hashicorp.com/terraform/cli/config/config-file#implied-local-mirror-directories.
-func implied(getenv func(string) string) []string {
+func impliedMirrors(getenv func(string) string) []string {
 	var dirs []string
 	add := func(base string, elements ...string) {
 		if base != "" {
@@ -93,12 +113,11 @@ func (m mirrors) find(ctx context.Context, setting string) (string, error) {
 			return "", err
 		}
 		if !m.holdsAWS(dir) {
-			return "", fmt.Errorf("provider mirror %q holds no %s/hashicorp/aws %s for %s: set terraform { plugin_dir } in ingot.hcl to a folder that does, or remove it",
-				dir, registryHost, awsConstraint, m.platform)
+			return "", &MirrorError{Dir: dir, Platform: m.platform}
 		}
 		return dir, nil
 	}
-	unreachable := m.ask(ctx)
+	unreachable := m.askRegistry(ctx)
 	if unreachable == nil {
 		return "", nil
 	}
@@ -122,29 +141,22 @@ func (m mirrors) find(ctx context.Context, setting string) (string, error) {
 			return dir, nil
 		}
 	}
-	return "", fmt.Errorf("find the AWS provider %s: the Terraform registry cannot be reached (%w) and this machine has no provider mirror: make one with `terraform providers mirror DIR` where the registry can be reached, and set terraform { plugin_dir = \"DIR\" } in ingot.hcl",
-		awsConstraint, unreachable)
+	return "", fmt.Errorf("find the AWS provider %s: the Terraform registry cannot be reached (%w) and %w: make one with `terraform providers mirror DIR` where the registry can be reached",
+		awsConstraint, unreachable, ErrNoMirror)
 }
 
-// ask returns nil when the registry answers with its services.
-func (m mirrors) ask(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, m.timeout)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, m.discovery, nil)
+// askRegistry returns nil when the registry answers with its services.
+func (m mirrors) askRegistry(ctx context.Context) error {
+	answer, err := httpget.Get(ctx, m.discovery, httpget.Options{Timeout: m.timeout})
 	if err != nil {
 		return err
 	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return err
-	}
-	defer response.Body.Close()
 	// A captive portal or a proxy answers too, but not with this.
 	var services struct {
 		Providers string `json:"providers.v1"`
 	}
-	if response.StatusCode != http.StatusOK || json.NewDecoder(response.Body).Decode(&services) != nil || services.Providers == "" {
-		return fmt.Errorf("%s answered %s, but not as a registry does", m.discovery, response.Status)
+	if answer.Code != http.StatusOK || json.Unmarshal(answer.Body, &services) != nil || services.Providers == "" {
+		return fmt.Errorf("%s answered %s, but not as a registry does", m.discovery, answer.Status)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package terraform
 
 import (
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -28,7 +29,7 @@ func TestFindMirror(t *testing.T) {
 	}{
 		{name: "registry answers", answer: registry, files: []string{"opt/mirror/" + unpacked}, want: ""},
 		{name: "setting", answer: registry, files: []string{"mine/" + packed}, setting: "mine", want: "mine"},
-		{name: "setting without the provider", answer: registry, setting: "mine", wantErr: `mine" holds no registry.terraform.io/hashicorp/aws ~> 5.100 for linux_amd64: set terraform { plugin_dir } in ingot.hcl`},
+		{name: "setting without the provider", answer: registry, setting: "mine", wantErr: `mine" holds no registry.terraform.io/hashicorp/aws ~> 5.100 for linux_amd64`},
 		{name: "unpacked at a root", files: []string{"opt/" + unpacked}, want: "opt"},
 		{name: "unpacked below", files: []string{"opt/a/b/" + unpacked}, want: "opt/a/b"},
 		{name: "too far below", files: []string{"opt/a/b/c/" + unpacked}, wantErr: "no provider mirror"},
@@ -61,6 +62,9 @@ func TestFindMirror(t *testing.T) {
 				setting = filepath.Join(dir, setting)
 			}
 			got, err := m.find(t.Context(), setting)
+			if _, ok := errors.AsType[*MirrorError](err); err != nil && ok != (setting != "") || err != nil && !ok && !errors.Is(err, ErrNoMirror) {
+				t.Errorf("error %#v", err)
+			}
 			if (test.wantErr == "") != (err == nil) || !strings.Contains(message(err), test.wantErr) {
 				t.Errorf("error = %v\nwant    …%s…", err, test.wantErr)
 			}
@@ -82,7 +86,7 @@ func TestImpliedMirrors(t *testing.T) {
 		"/home/me/Library/Application Support/io.terraform/plugins",
 		"/Library/Application Support/io.terraform/plugins",
 	}
-	if diff := cmp.Diff(want, implied(func(key string) string { return env[key] })); diff != "" {
+	if diff := cmp.Diff(want, impliedMirrors(func(key string) string { return env[key] })); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -16,8 +16,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/hashicorp/terraform-exec/tfexec"
 
+	"github.com/ingot-build/ingot/internal/awsenv"
+	"github.com/ingot-build/ingot/internal/lines"
 	"github.com/ingot-build/ingot/pkg/progress"
 )
 
@@ -50,6 +53,10 @@ type Stack struct {
 	CacheDir  string         // downloaded providers are kept below, for all stacks that share it; may be empty
 	Log       string         // file that Terraform's output is appended to; empty for terraform.log in DataDir
 	Env       []string       // KEY=VALUE pairs added to the environment of this process
+
+	// AWS is where Terraform, its provider and its backend work: they get the credentials, new ones while they run where
+	// those end, the region and the endpoints. Nil leaves all that to the environment.
+	AWS *aws.Config
 }
 
 // Init prepares the folder to work in: it copies the configuration, writes the variables, and has Terraform fetch or link
@@ -141,7 +148,7 @@ func (s *Stack) Apply(ctx context.Context, plan *Plan) (err error) {
 		}
 		defer os.Remove(file)
 		events := &events{log: tf.log, total: plan.steps(), update: func(text string) { stage.Update("%s", text) }}
-		err = tf.ApplyJSON(ctx, &lines{each: events.line}, applyOptions(file)...)
+		err = tf.ApplyJSON(ctx, &lines.Writer{Each: events.line}, applyOptions(file)...)
 		if err != nil && len(events.problems) > 0 {
 			err = &Error{Problems: events.problems, Err: err}
 		}
@@ -282,7 +289,12 @@ func (s *Stack) run(ctx context.Context, operation string, f func(tf *session) e
 	if err != nil {
 		return fmt.Errorf("terraform %s: %w", operation, err)
 	}
-	if err := tf.SetEnv(s.environment(os.Environ())); err != nil {
+	env, stop, err := s.sharedAWS(ctx)
+	if err != nil {
+		return fmt.Errorf("terraform %s: %w", operation, err)
+	}
+	defer stop()
+	if err := tf.SetEnv(s.environment(append(os.Environ(), env...))); err != nil {
 		return fmt.Errorf("terraform %s: %w", operation, err)
 	}
 	// Not on Windows, where Terraform cannot be interrupted; then it is killed.
@@ -297,7 +309,7 @@ func (s *Stack) run(ctx context.Context, operation string, f func(tf *session) e
 	}
 	explained, ok := errors.AsType[*Error](err)
 	if !ok {
-		explained = &Error{Problems: condense(stderr.String()), Err: err}
+		explained = &Error{Problems: parseErrors(stderr.String()), Err: err}
 	}
 	if cause := context.Cause(ctx); cause != nil {
 		// What Terraform says after an interrupt is about the interrupt, and the library's own error may have no text.
@@ -308,6 +320,14 @@ func (s *Stack) run(ctx context.Context, operation string, f func(tf *session) e
 	}
 	explained.Operation, explained.Log = operation, s.logFile()
 	return explained
+}
+
+// sharedAWS are the variables that AWS becomes, until stop is called.
+func (s *Stack) sharedAWS(ctx context.Context) (env []string, stop func(), err error) {
+	if s.AWS == nil {
+		return nil, func() {}, nil
+	}
+	return awsenv.Share(ctx, *s.AWS)
 }
 
 // session is one use of the terraform command.

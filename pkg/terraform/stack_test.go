@@ -9,15 +9,18 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/google/go-cmp/cmp"
 )
 
 // A test run with this variable is a terraform command: it notes its arguments and some of its environment in the
-// folder that the variable names, and answers with the files SUBCOMMAND.stdout, .stderr and .exit there.
+// folder that the variable names, and answers with the files SUBCOMMAND.stdout, .stderr and .exit there;
+// SUBCOMMAND is show-text for a plan that is shown to people.
 const fakeDir = "FAKE_TERRAFORM"
 
 func TestMain(m *testing.M) {
@@ -43,6 +46,11 @@ func fakeTerraform(dir string, args []string) int {
 	}
 	fmt.Fprintf(file, "%s\n", call)
 	file.Close()
+	isForeign := func(variable string) bool { return !strings.HasPrefix(variable, "AWS_") }
+	seen := slices.Sorted(slices.Values(slices.DeleteFunc(os.Environ(), isForeign)))
+	if err := os.WriteFile(filepath.Join(dir, "aws"), []byte(strings.Join(seen, "\n")), 0o644); err != nil {
+		panic(err)
+	}
 	if wait, err := os.ReadFile(filepath.Join(dir, args[0]+".interrupt")); err == nil {
 		interrupted := make(chan os.Signal, 1)
 		signal.Notify(interrupted, os.Interrupt)
@@ -52,6 +60,9 @@ func fakeTerraform(dir string, args []string) int {
 		<-interrupted
 		fmt.Fprintln(os.Stderr, "Error: execution halted")
 		return 1
+	}
+	if args[0] == "show" && args[1] != "-json" {
+		args[0] = "show-text"
 	}
 	stdout, _ := os.ReadFile(filepath.Join(dir, args[0]+".stdout"))
 	os.Stdout.Write(stdout)
@@ -158,6 +169,47 @@ func TestInit(t *testing.T) {
 	})
 }
 
+// Terraform has the credentials, the region and the endpoint that were resolved here, and nothing that leads elsewhere.
+func TestAWS(t *testing.T) {
+	for _, variable := range os.Environ() {
+		if name, _, _ := strings.Cut(variable, "="); strings.HasPrefix(name, "AWS_") {
+			t.Setenv(name, "") // puts it back
+			os.Unsetenv(name)
+		}
+	}
+	t.Setenv("AWS_PROFILE", "work")
+	t.Setenv("AWS_ACCESS_KEY_ID", "AKIAWRONG")
+	t.Setenv("AWS_MAX_ATTEMPTS", "3")
+	dir := t.TempDir()
+	s := newStack(t, dir, nil)
+	s.Env = s.Env[:2]
+	s.AWS = &aws.Config{Region: "eu-central-1", BaseEndpoint: aws.String("http://127.0.0.1:1"), Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+		return aws.Credentials{AccessKeyID: "AKIA1", SecretAccessKey: "s"}, nil
+	})}
+	if err := s.Init(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(filepath.Join(dir, "fake", "aws"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"AWS_ACCESS_KEY=", "AWS_ACCESS_KEY_ID=AKIA1", "AWS_CONTAINER_AUTHORIZATION_TOKEN=", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE=",
+		"AWS_CONTAINER_CREDENTIALS_FULL_URI=", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI=", "AWS_DEFAULT_PROFILE=", "AWS_DEFAULT_REGION=eu-central-1",
+		"AWS_ENDPOINT_URL=http://127.0.0.1:1", "AWS_MAX_ATTEMPTS=3", "AWS_PROFILE=", "AWS_REGION=eu-central-1", "AWS_ROLE_ARN=",
+		"AWS_SECRET_ACCESS_KEY=s", "AWS_SECRET_KEY=", "AWS_SECURITY_TOKEN=", "AWS_SESSION_TOKEN=", "AWS_WEB_IDENTITY_TOKEN_FILE=",
+	}
+	if diff := cmp.Diff(want, strings.Split(string(got), "\n")); diff != "" {
+		t.Errorf("environment (-want +got):\n%s", diff)
+	}
+	s.AWS.Credentials = aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+		return aws.Credentials{}, errors.New("sign in again")
+	})
+	if err := s.Init(t.Context()); err == nil || err.Error() != "terraform init: get AWS credentials: sign in again" {
+		t.Errorf("error = %v", err)
+	}
+}
+
 func TestWorkingCopy(t *testing.T) {
 	dir := t.TempDir()
 	from, to := filepath.Join(dir, "from"), filepath.Join(dir, "to")
@@ -189,10 +241,10 @@ func TestWorkingCopy(t *testing.T) {
 func TestPlanAndApply(t *testing.T) {
 	dir := t.TempDir()
 	s := newStack(t, dir, map[string]string{
-		"plan.stdout":  "No changes. Not really.\n",
-		"plan.exit":    "2",
-		"show.stdout":  strings.ReplaceAll(plannedChanges, "\n", ""),
-		"apply.stdout": `{"@level":"info","@message":"Apply complete!","type":"change_summary"}` + "\n",
+		"plan.exit":        "2",
+		"show.stdout":      strings.ReplaceAll(plannedChanges, "\n", ""),
+		"show-text.stdout": "\nNo changes. Not really.\n",
+		"apply.stdout":     `{"@level":"info","@message":"Apply complete!","type":"change_summary"}` + "\n",
 	})
 	if err := s.Init(t.Context()); err != nil {
 		t.Fatal(err)
@@ -201,8 +253,11 @@ func TestPlanAndApply(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !plan.Changed || plan.Summary() != "2 to add, 1 to change, 2 to destroy" || plan.Text != "No changes. Not really." {
+	if !plan.Changed || plan.Summary() != "2 to add, 1 to change, 2 to destroy" {
 		t.Errorf("Plan = %+v", plan)
+	}
+	if text, err := s.ShowPlan(t.Context(), plan); text != "No changes. Not really." || err != nil {
+		t.Errorf("ShowPlan = %q, %v", text, err)
 	}
 	if err := s.Apply(t.Context(), plan); err != nil {
 		t.Fatal(err)
@@ -213,9 +268,10 @@ func TestPlanAndApply(t *testing.T) {
 	const (
 		planned = "plan -no-color -input=false -detailed-exitcode -lock-timeout=30s -out=DIR/data/plan-N -var-file=DIR/data/variables.tfvars.json -lock=true -parallelism=10 -refresh=true"
 		show    = "show -json -no-color DIR/data/plan-N"
+		text    = "show -no-color DIR/data/plan-N"
 		apply   = "apply -no-color -auto-approve -input=false -lock-timeout=30s -lock=true -parallelism=10 -refresh=true -json DIR/data/plan-N"
 	)
-	if diff := cmp.Diff([]string{planned, show, apply, planned + " -destroy", show, apply}, args(calls(t, dir))[1:]); diff != "" {
+	if diff := cmp.Diff([]string{planned, show, text, apply, planned + " -destroy", show, apply}, args(calls(t, dir))[1:]); diff != "" {
 		t.Error(diff)
 	}
 	if left, _ := filepath.Glob(filepath.Join(dir, "data", "plan-*")); len(left) > 0 {

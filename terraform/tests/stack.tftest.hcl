@@ -7,6 +7,12 @@ mock_provider "aws" {
     }
   }
 
+  mock_data "aws_ec2_instance_type_offerings" {
+    defaults = {
+      locations = ["us-west-1a", "us-west-1b", "us-west-1c"]
+    }
+  }
+
   mock_data "aws_iam_policy_document" {
     defaults = {
       json = "{}"
@@ -69,6 +75,21 @@ run "empty_until_released" {
   assert {
     condition     = aws_subnet.public[*].cidr_block == ["10.42.0.0/18", "10.42.64.0/18"]
     error_message = "The subnets have the first two quarters of the VPC."
+  }
+}
+
+# Subnets that are there stay, whatever zones offer.
+run "subnets_stay" {
+  override_data {
+    target = data.aws_ec2_instance_type_offerings.zones
+    values = {
+      locations = ["us-west-1b", "us-west-1c"]
+    }
+  }
+
+  assert {
+    condition     = aws_subnet.public[*].availability_zone == ["us-west-1a", "us-west-1b"]
+    error_message = "The subnets of an existing installation have moved."
   }
 }
 
@@ -173,6 +194,19 @@ run "no_x86_64_instances_for_arm64_images" {
   expect_failures = [aws_launch_template.app]
 }
 
+run "no_type_that_one_zone_alone_has" {
+  command = plan
+
+  override_data {
+    target = data.aws_ec2_instance_type_offerings.zones
+    values = {
+      locations = ["us-west-1a", "us-west-1-lax-1a"]
+    }
+  }
+
+  expect_failures = [data.aws_ec2_instance_type_offerings.zones]
+}
+
 run "sizes_have_an_order" {
   command = plan
 
@@ -197,4 +231,49 @@ run "refuses_what_cannot_work" {
   }
 
   expect_failures = [var.app, var.image_id, var.port, var.health_path, var.cidr, var.deregistration_delay]
+}
+
+# What S3, EC2 and Elastic Load Balancing keep for themselves, or cannot take.
+run "refuses_short_names" {
+  command = plan
+
+  variables {
+    app          = "hi"
+    state_bucket = "no"
+  }
+
+  expect_failures = [var.app, var.state_bucket]
+}
+
+run "refuses_reserved_names" {
+  command = plan
+
+  variables {
+    app          = "sg-hello"
+    state_bucket = "hello-s3alias"
+  }
+
+  expect_failures = [var.app, var.state_bucket]
+}
+
+# The newest minutes of a load balancer's numbers come late.
+run "late_metrics_do_not_hold_the_alarm" {
+  command = plan
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.errors.evaluation_periods == 5 && aws_cloudwatch_metric_alarm.errors.datapoints_to_alarm == 2
+    error_message = "The alarm is of the form M of N."
+  }
+}
+
+run "root_device_of_the_image" {
+  variables {
+    root_device = "/dev/sda1"
+  }
+
+  # What the template's first version was made with; a release's name of it is not Terraform's to change.
+  assert {
+    condition     = one(aws_launch_template.app.block_device_mappings).device_name == "/dev/xvda"
+    error_message = "The name of the root device is the release's."
+  }
 }

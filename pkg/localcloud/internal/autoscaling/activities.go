@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ingot-build/ingot/pkg/localcloud/internal/service"
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/wire"
 )
 
@@ -51,7 +52,7 @@ func (g *group) cite(now time.Time, format string, args ...any) {
 // begin adds an activity.
 func (g *group) begin(now time.Time, description string, causes ...string) *activity {
 	a := &activity{
-		ID: newID(), Description: description, Cause: strings.Join(causes, "  "), Start: now, Status: activityInProgress,
+		ID: wire.UUID(), Description: description, Cause: strings.Join(causes, "  "), Start: now, Status: activityInProgress,
 	}
 	if g.Activities = append(g.Activities, a); len(g.Activities) > keptActivities {
 		g.Activities = slices.Clone(g.Activities[len(g.Activities)-keptActivities:])
@@ -125,14 +126,14 @@ type describeActivitiesInput struct {
 }
 
 type describeActivitiesOutput struct {
-	Activities list[activityView]
+	Activities service.List[activityView]
 	NextToken  string `xml:"NextToken,omitempty"`
 }
 
 func (s *Service) describeScalingActivities(_ context.Context, in *describeActivitiesInput) (*describeActivitiesOutput, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	groups := s.sortedGroups()
+	s.document.Lock()
+	defer s.document.Unlock()
+	groups := service.Sorted(s.state.Groups)
 	if in.Name != "" {
 		g, err := s.group(in.Name)
 		switch {
@@ -162,7 +163,7 @@ func (s *Service) describeScalingActivities(_ context.Context, in *describeActiv
 	if err != nil {
 		return nil, err
 	}
-	return &describeActivitiesOutput{Activities: list[activityView]{part}, NextToken: next}, nil
+	return &describeActivitiesOutput{Activities: part, NextToken: next}, nil
 }
 
 // matches reports whether the activity passes the filters: Status, StartTimeLowerBound and StartTimeUpperBound.

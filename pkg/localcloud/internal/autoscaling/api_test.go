@@ -84,6 +84,23 @@ func TestGroupThroughSDK(t *testing.T) {
 		Key: aws.String("team"), Value: aws.String("x"), PropagateAtLaunch: aws.Bool(false), ResourceId: name, ResourceType: aws.String("auto-scaling-group"),
 	}}}))(t)
 	must(c.SuspendProcesses(ctx, &sdk.SuspendProcessesInput{AutoScalingGroupName: name, ScalingProcesses: []string{"AZRebalance"}}))(t)
+	must(c.EnableMetricsCollection(ctx, &sdk.EnableMetricsCollectionInput{
+		AutoScalingGroupName: name, Granularity: aws.String("1Minute"), Metrics: []string{"GroupMinSize", "GroupMaxSize"},
+	}))(t)
+	must(c.DisableMetricsCollection(ctx, &sdk.DisableMetricsCollectionInput{AutoScalingGroupName: name, Metrics: []string{"GroupMinSize"}}))(t)
+	groups := must(c.DescribeAutoScalingGroups(ctx, &sdk.DescribeAutoScalingGroupsInput{}))(t).AutoScalingGroups
+	if m := groups[0].EnabledMetrics; len(m) != 1 || *m[0].Metric != "GroupMaxSize" || *m[0].Granularity != "1Minute" {
+		t.Errorf("metrics %+v", m)
+	}
+	for _, in := range []*sdk.EnableMetricsCollectionInput{{Granularity: aws.String("5Minute")}, {Granularity: aws.String("1Minute"), Metrics: []string{"Mood"}}} {
+		in.AutoScalingGroupName = name
+		if _, err := c.EnableMetricsCollection(ctx, in); errorCode(err) != "ValidationError" {
+			t.Errorf("metrics that there are not: %v", err)
+		}
+	}
+	if l := must(c.DescribeLaunchConfigurations(ctx, &sdk.DescribeLaunchConfigurationsInput{}))(t).LaunchConfigurations; len(l) != 0 {
+		t.Errorf("launch configurations %+v", l)
+	}
 	must(c.PutLifecycleHook(ctx, &sdk.PutLifecycleHookInput{
 		AutoScalingGroupName: name, LifecycleHookName: aws.String("hook"), LifecycleTransition: aws.String(launchingTransition),
 		DefaultResult: aws.String("CONTINUE"), HeartbeatTimeout: aws.Int32(60),
@@ -122,6 +139,19 @@ func TestGroupThroughSDK(t *testing.T) {
 	_, err := c.StartInstanceRefresh(ctx, &sdk.StartInstanceRefreshInput{AutoScalingGroupName: aws.String("none")})
 	if errorCode(err) != "ValidationError" {
 		t.Errorf("refresh of an unknown group: %v", err)
+	}
+	for why, in := range map[string]*sdk.CreateAutoScalingGroupInput{
+		"an empty name":                    {AutoScalingGroupName: aws.String("")},
+		"a target group that there is not": {AutoScalingGroupName: aws.String("other"), TargetGroupARNs: []string{targetGroup + "0"}},
+		"a hook that notifies no ARN": {AutoScalingGroupName: aws.String("other"), LifecycleHookSpecificationList: []types.LifecycleHookSpecification{{
+			LifecycleHookName: aws.String("gate"), LifecycleTransition: aws.String(launchingTransition), NotificationTargetARN: aws.String("topic"),
+		}}},
+	} {
+		in.MinSize, in.MaxSize, in.VPCZoneIdentifier = aws.Int32(0), aws.Int32(1), aws.String("subnet-a")
+		in.LaunchTemplate = &types.LaunchTemplateSpecification{LaunchTemplateId: aws.String("lt-1"), Version: aws.String("1")}
+		if _, err := c.CreateAutoScalingGroup(ctx, in); errorCode(err) != "ValidationError" {
+			t.Errorf("a group with %s: %v", why, err)
+		}
 	}
 	_, err = c.DeleteWarmPool(ctx, &sdk.DeleteWarmPoolInput{AutoScalingGroupName: name})
 	if err == nil {

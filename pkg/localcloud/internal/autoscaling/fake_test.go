@@ -117,6 +117,11 @@ func (c *fakeCloud) Instance(id string) (ec2.InstanceInfo, bool) {
 	return *i, true
 }
 
+// LaunchNeeds is for callers with policies, whom the tests here do without.
+func (c *fakeCloud) LaunchNeeds(string, string, []string, map[string]string) []wire.Access {
+	return nil
+}
+
 func (c *fakeCloud) ResolveTemplate(idOrName, version string) (ec2.TemplateInfo, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -142,7 +147,11 @@ func (c *fakeCloud) Subnet(id string) (ec2.SubnetInfo, bool) {
 	return ec2.SubnetInfo{ID: id, VPCID: "vpc-1", AvailabilityZone: zones[id]}, zones[id] != ""
 }
 
-func (c *fakeCloud) OnStateChange(f func(ec2.InstanceInfo)) { c.listeners = append(c.listeners, f) }
+func (c *fakeCloud) OnStateChange(f func(ec2.InstanceInfo)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.listeners = append(c.listeners, f)
+}
 
 func (c *fakeCloud) Register(_ context.Context, arn, id string) error {
 	c.mu.Lock()
@@ -162,6 +171,8 @@ func (c *fakeCloud) Register(_ context.Context, arn, id string) error {
 	})
 	return nil
 }
+
+func (c *fakeCloud) HasTargetGroup(arn string) bool { return arn == targetGroup }
 
 func (c *fakeCloud) Deregister(_ context.Context, arn, id string) error {
 	c.mu.Lock()

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ingot-build/ingot/pkg/localcloud/internal/service"
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/wire"
 )
 
@@ -44,6 +45,7 @@ type group struct {
 
 	Tags      []groupTag           `json:"tags,omitempty"`
 	Suspended map[string]time.Time `json:"suspended,omitempty"` // processes, and since when
+	Metrics   []string             `json:"metrics,omitempty"`   // that are collected, as far as AWS would
 
 	Instances  []*instance `json:"instances,omitempty"`
 	Activities []*activity `json:"activities,omitempty"` // oldest first
@@ -58,12 +60,14 @@ type group struct {
 	// Failures counts launches that failed in a row; until RetryAt there is no other.
 	Failures int       `json:"failures,omitempty"`
 	RetryAt  time.Time `json:"retryAt,omitzero"`
+	// Unsuited are the subnets in which the last launch failed: the others are tried before them.
+	Unsuited []string `json:"unsuited,omitempty"`
 	// Replacing counts unhealthy instances whose replacement is still to be launched.
 	Replacing   int       `json:"replacing,omitempty"`
 	LastScaling time.Time `json:"lastScaling,omitzero"`
 	Deleting    bool      `json:"deleting,omitempty"`
 
-	dirty bool // changed since the last save
+	dirty bool // changed by a pass and not saved yet: most passes change nothing, and a thousand instances are long to encode
 }
 
 // template names a launch template's version: a number, $Latest or $Default.
@@ -124,10 +128,9 @@ type createInput struct {
 	MinSize int    `query:"MinSize" wire:"required"`
 	MaxSize int    `query:"MaxSize" wire:"required"`
 	settings
-	Hooks           []hookInput     `query:"LifecycleHookSpecificationList"`
-	Tags            []groupTag      `query:"Tags"`
-	TargetGroupARNs []string        `query:"TargetGroupARNs"`
-	TrafficSources  []trafficSource `query:"TrafficSources"`
+	Hooks           []hookInput `query:"LifecycleHookSpecificationList"`
+	Tags            []groupTag  `query:"Tags"`
+	TargetGroupARNs []string    `query:"TargetGroupARNs"`
 }
 
 type updateInput struct {
@@ -150,7 +153,7 @@ func (s *Service) createAutoScalingGroup(_ context.Context, in *createInput) (*w
 		Name: in.Name, Created: time.Now(), Min: in.MinSize, Max: in.MaxSize, Desired: in.MinSize, Cooldown: 300,
 		HealthCheckType: "EC2", TerminationPolicies: []string{"Default"}, Generation: 1, DeletionProtection: "none",
 		ARN: fmt.Sprintf("arn:aws:autoscaling:%s:%s:autoScalingGroup:%s:autoScalingGroupName/%s",
-			s.options.Region, s.options.AccountID, newID(), in.Name),
+			s.options.Region, s.options.AccountID, wire.UUID(), in.Name),
 		ServiceLinkedRoleARN: fmt.Sprintf(
 			"arn:aws:iam::%s:role/aws-service-role/autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling", s.options.AccountID),
 	}
@@ -172,28 +175,28 @@ func (s *Service) createAutoScalingGroup(_ context.Context, in *createInput) (*w
 			return nil, err
 		}
 	}
-	arns, err := targetGroupARNs(in.TrafficSources)
-	if err != nil {
-		return nil, err
-	}
-	for _, arn := range slices.Concat(in.TargetGroupARNs, arns) {
-		g.attach(arn)
+	for _, arn := range in.TargetGroupARNs {
+		if !s.options.Targets.HasTargetGroup(arn) {
+			return nil, wire.Errorf("ValidationError", "Provided Target Groups may not be valid. Please ensure they exist and try again.")
+		}
+		if !slices.Contains(g.TargetGroups, arn) {
+			g.TargetGroups = append(g.TargetGroups, arn)
+		}
 	}
 	for _, h := range in.Hooks {
 		if _, err := g.putHook(h); err != nil {
 			return nil, err
 		}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, exists := s.state.Groups[in.Name]; exists {
-		return nil, wire.Errorf("AlreadyExists",
-			"AutoScalingGroup by this name already exists - A group with the name %s already exists", in.Name)
-	}
-	g.cite(time.Now(), "a user request created an AutoScalingGroup changing the desired capacity from 0 to %d.", g.Desired)
-	s.state.Groups[in.Name] = g
-	s.kick()
-	return nil, s.save()
+	return nil, s.update(func(now time.Time) error {
+		if _, exists := s.state.Groups[in.Name]; exists {
+			return wire.Errorf("AlreadyExists",
+				"AutoScalingGroup by this name already exists - A group with the name %s already exists", in.Name)
+		}
+		g.cite(now, "a user request created an AutoScalingGroup changing the desired capacity from 0 to %d.", g.Desired)
+		s.state.Groups[in.Name] = g
+		return nil
+	})
 }
 
 func (s *Service) updateAutoScalingGroup(_ context.Context, in *updateInput) (*wire.Empty, error) {
@@ -378,31 +381,29 @@ type deleteInput struct {
 }
 
 func (s *Service) deleteAutoScalingGroup(_ context.Context, in *deleteInput) (*wire.Empty, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	g, err := s.group(in.Name)
-	if err != nil {
-		return nil, err
-	}
-	switch {
-	case g.DeletionProtection == "prevent-all-deletion" || in.ForceDelete && g.DeletionProtection == "prevent-force-deletion":
-		return nil, wire.Errorf("ResourceInUse", "The AutoScalingGroup %s is protected from deletion.", g.Name)
-	case !in.ForceDelete && len(g.Instances) > 0:
-		return nil, wire.Errorf("ResourceInUse",
-			"You cannot delete an AutoScalingGroup while there are instances or pending Spot instance request(s) still in the group.")
-	}
-	if len(g.Instances) == 0 {
-		delete(s.state.Groups, g.Name)
-		return nil, s.save()
-	}
-	now := time.Now()
-	g.Deleting, g.Min, g.Max, g.Desired = true, 0, 0, 0
-	if r := g.activeRefresh(); r != nil {
-		r.end(now, "Cancelled", "Cancelled because the Auto Scaling group is being deleted.")
-	}
-	g.cite(now, "a user request force deleted the AutoScalingGroup changing the desired capacity to 0.")
-	s.kick()
-	return nil, s.save()
+	return nil, s.update(func(now time.Time) error {
+		g, err := s.group(in.Name)
+		if err != nil {
+			return err
+		}
+		switch {
+		case g.DeletionProtection == "prevent-all-deletion" || in.ForceDelete && g.DeletionProtection == "prevent-force-deletion":
+			return wire.Errorf("ResourceInUse", "The AutoScalingGroup %s is protected from deletion.", g.Name)
+		case !in.ForceDelete && len(g.Instances) > 0:
+			return wire.Errorf("ResourceInUse",
+				"You cannot delete an AutoScalingGroup while there are instances or pending Spot instance request(s) still in the group.")
+		}
+		if len(g.Instances) == 0 {
+			delete(s.state.Groups, g.Name)
+			return nil
+		}
+		g.Deleting, g.Min, g.Max, g.Desired = true, 0, 0, 0
+		if r := g.activeRefresh(); r != nil {
+			r.end(now, "Cancelled", "Cancelled because the Auto Scaling group is being deleted.")
+		}
+		g.cite(now, "a user request force deleted the AutoScalingGroup changing the desired capacity to 0.")
+		return nil
+	})
 }
 
 type setDesiredInput struct {
@@ -432,6 +433,82 @@ func (s *Service) setDesiredCapacity(_ context.Context, in *setDesiredInput) (*w
 		g.Desired = desired
 		return nil
 	})
+}
+
+// granularity is how often metrics are collected: AWS has no other.
+const granularity = "1Minute"
+
+// metrics are those of a group that can be collected.
+func metrics() []string {
+	return []string{
+		"GroupAndWarmPoolDesiredCapacity", "GroupAndWarmPoolTotalCapacity", "GroupDesiredCapacity", "GroupInServiceCapacity",
+		"GroupInServiceInstances", "GroupMaxSize", "GroupMinSize", "GroupPendingCapacity", "GroupPendingInstances", "GroupStandbyCapacity",
+		"GroupStandbyInstances", "GroupTerminatingCapacity", "GroupTerminatingInstances", "GroupTotalCapacity", "GroupTotalInstances",
+		"WarmPoolDesiredCapacity", "WarmPoolMinSize", "WarmPoolPendingCapacity", "WarmPoolTerminatingCapacity", "WarmPoolTotalCapacity",
+		"WarmPoolWarmedCapacity",
+	}
+}
+
+type metricsInput struct {
+	Name    string   `query:"AutoScalingGroupName" wire:"required"`
+	Metrics []string `query:"Metrics"`
+}
+
+// names returns the metrics that the call names: all for none.
+func (in *metricsInput) names() ([]string, error) {
+	for _, m := range in.Metrics {
+		if !slices.Contains(metrics(), m) {
+			return nil, wire.Errorf("ValidationError", "Metric %s is not a valid metric", m)
+		}
+	}
+	if len(in.Metrics) == 0 {
+		return metrics(), nil
+	}
+	return in.Metrics, nil
+}
+
+type enableMetricsInput struct {
+	metricsInput
+	Granularity string `query:"Granularity" wire:"required,enum=1Minute"`
+}
+
+func (s *Service) enableMetricsCollection(_ context.Context, in *enableMetricsInput) (*wire.Empty, error) {
+	names, err := in.names()
+	if err != nil {
+		return nil, err
+	}
+	return nil, s.change(in.Name, func(g *group, _ time.Time) error {
+		all := slices.Concat(g.Metrics, names)
+		slices.Sort(all)
+		g.Metrics = slices.Compact(all)
+		return nil
+	})
+}
+
+func (s *Service) disableMetricsCollection(_ context.Context, in *metricsInput) (*wire.Empty, error) {
+	names, err := in.names()
+	if err != nil {
+		return nil, err
+	}
+	return nil, s.change(in.Name, func(g *group, _ time.Time) error {
+		g.Metrics = slices.DeleteFunc(slices.Clone(g.Metrics), func(m string) bool { return slices.Contains(names, m) })
+		return nil
+	})
+}
+
+type describeLaunchConfigurationsInput struct {
+	Names      []string `query:"LaunchConfigurationNames"`
+	MaxRecords *int     `query:"MaxRecords"`
+	NextToken  string   `query:"NextToken"`
+}
+
+type describeLaunchConfigurationsOutput struct {
+	LaunchConfigurations service.List[wire.Empty]
+}
+
+// describeLaunchConfigurations says that there are none: AWS makes no new ones.
+func (s *Service) describeLaunchConfigurations(context.Context, *describeLaunchConfigurationsInput) (*describeLaunchConfigurationsOutput, error) {
+	return &describeLaunchConfigurationsOutput{}, nil
 }
 
 type processesInput struct {
@@ -498,15 +575,15 @@ type describeGroupsInput struct {
 }
 
 type describeGroupsOutput struct {
-	Groups    list[groupView] `xml:"AutoScalingGroups"`
-	NextToken string          `xml:"NextToken,omitempty"`
+	Groups    service.List[groupView] `xml:"AutoScalingGroups"`
+	NextToken string                  `xml:"NextToken,omitempty"`
 }
 
 type groupView struct {
 	AutoScalingGroupARN              string
 	AutoScalingGroupName             string
 	AvailabilityZoneDistribution     *zoneDistribution `xml:",omitempty"`
-	AvailabilityZones                list[string]
+	AvailabilityZones                service.List[string]
 	CapacityRebalance                *bool  `xml:",omitempty"`
 	Context                          string `xml:",omitempty"`
 	CreatedTime                      *time.Time
@@ -515,34 +592,39 @@ type groupView struct {
 	DeletionProtection               string `xml:",omitempty"`
 	DesiredCapacity                  int
 	DesiredCapacityType              string `xml:",omitempty"`
-	EnabledMetrics                   list[string]
+	EnabledMetrics                   service.List[metricView]
 	HealthCheckGracePeriod           int
 	HealthCheckType                  string
 	InstanceMaintenancePolicy        *maintenancePolicy `xml:",omitempty"`
-	Instances                        list[instanceView]
+	Instances                        service.List[instanceView]
 	LaunchTemplate                   template
-	LoadBalancerNames                list[string]
+	LoadBalancerNames                service.List[string]
 	MaxInstanceLifetime              *int `xml:",omitempty"`
 	MaxSize                          int
 	MinSize                          int
 	NewInstancesProtectedFromScaleIn bool
 	ServiceLinkedRoleARN             string
 	Status                           string `xml:",omitempty"`
-	SuspendedProcesses               list[suspendedView]
-	Tags                             list[tagView]
-	TargetGroupARNs                  list[string]
-	TerminationPolicies              list[string]
-	TrafficSources                   list[trafficSource]
+	SuspendedProcesses               service.List[suspendedView]
+	Tags                             service.List[tagView]
+	TargetGroupARNs                  service.List[string]
+	TerminationPolicies              service.List[string]
+	TrafficSources                   service.List[trafficSource]
 	VPCZoneIdentifier                string
 }
+
+// trafficSource is a target group as newer clients see it.
+type trafficSource struct{ Identifier, Type string }
+
+type metricView struct{ Metric, Granularity string }
 
 type suspendedView struct{ ProcessName, SuspensionReason string }
 
 func (s *Service) describeAutoScalingGroups(_ context.Context, in *describeGroupsInput) (*describeGroupsOutput, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.document.Lock()
+	defer s.document.Unlock()
 	var found []groupView
-	for _, g := range s.sortedGroups() {
+	for _, g := range service.Sorted(s.state.Groups) {
 		match, err := g.matches(in.Filters)
 		if err != nil {
 			return nil, err
@@ -555,7 +637,7 @@ func (s *Service) describeAutoScalingGroups(_ context.Context, in *describeGroup
 	if err != nil {
 		return nil, err
 	}
-	return &describeGroupsOutput{Groups: list[groupView]{part}, NextToken: next}, nil
+	return &describeGroupsOutput{Groups: part, NextToken: next}, nil
 }
 
 // matches reports whether the group passes the filters: tag-key, tag-value and tag:KEY, each with wildcards.
@@ -592,13 +674,13 @@ func glob(patterns []string, value string) bool {
 func (g *group) view(withInstances bool) groupView {
 	v := groupView{
 		AutoScalingGroupARN: g.ARN, AutoScalingGroupName: g.Name, AvailabilityZoneDistribution: g.Distribution,
-		AvailabilityZones: list[string]{g.Zones}, CapacityRebalance: g.CapacityRebalance, Context: g.Context,
+		AvailabilityZones: service.List[string]{Members: g.Zones}, CapacityRebalance: g.CapacityRebalance, Context: g.Context,
 		CreatedTime: millis(g.Created), DefaultCooldown: g.Cooldown, DefaultInstanceWarmup: g.InstanceWarmup,
 		DeletionProtection: g.DeletionProtection, DesiredCapacity: g.Desired, DesiredCapacityType: g.DesiredCapacityType,
 		HealthCheckGracePeriod: g.GracePeriod, HealthCheckType: g.HealthCheckType, InstanceMaintenancePolicy: g.Maintenance,
 		LaunchTemplate: g.Template, MaxInstanceLifetime: g.MaxInstanceLifetime, MaxSize: g.Max, MinSize: g.Min,
 		NewInstancesProtectedFromScaleIn: g.ProtectNew, ServiceLinkedRoleARN: g.ServiceLinkedRoleARN,
-		TargetGroupARNs: list[string]{g.TargetGroups}, TerminationPolicies: list[string]{g.TerminationPolicies},
+		TargetGroupARNs: service.List[string]{Members: g.TargetGroups}, TerminationPolicies: service.List[string]{Members: g.TerminationPolicies},
 		VPCZoneIdentifier: strings.Join(g.Subnets, ","),
 	}
 	if g.Deleting {
@@ -611,13 +693,16 @@ func (g *group) view(withInstances bool) groupView {
 		v.SuspendedProcesses.Members = append(v.SuspendedProcesses.Members,
 			suspendedView{p, "User suspended at " + g.Suspended[p].UTC().Format(time.RFC3339)})
 	}
+	for _, m := range g.Metrics {
+		v.EnabledMetrics.Members = append(v.EnabledMetrics.Members, metricView{m, granularity})
+	}
 	for _, t := range g.Tags {
 		v.Tags.Members = append(v.Tags.Members, t.view(g.Name))
 	}
 	if withInstances {
 		for _, i := range g.Instances {
 			if i.ID != "" {
-				v.Instances.Members = append(v.Instances.Members, i.view(""))
+				v.Instances.Members = append(v.Instances.Members, i.view())
 			}
 		}
 	}

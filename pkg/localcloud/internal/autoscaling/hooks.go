@@ -3,9 +3,11 @@ package autoscaling
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"slices"
 	"time"
 
+	"github.com/ingot-build/ingot/pkg/localcloud/internal/service"
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/wire"
 )
 
@@ -63,8 +65,8 @@ type LifecycleAction struct {
 // OnLifecycleAction calls f whenever an instance begins to wait for a hook, and after a restart for those that still
 // wait. f must not block and not call the service.
 func (s *Service) OnLifecycleAction(f func(LifecycleAction)) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.document.Lock()
+	defer s.document.Unlock()
 	s.listeners = append(s.listeners, f)
 }
 
@@ -105,7 +107,7 @@ func (g *group) await(i *instance, now time.Time, transition string) []Lifecycle
 			continue
 		}
 		a := &hookAction{
-			Hook: h.Name, Token: newID(), Transition: transition, DefaultResult: h.DefaultResult, Heartbeat: h.Heartbeat,
+			Hook: h.Name, Token: wire.UUID(), Transition: transition, DefaultResult: h.DefaultResult, Heartbeat: h.Heartbeat,
 			Deadline: now.Add(time.Duration(h.Heartbeat) * time.Second), Limit: now.Add(h.globalTimeout()), Metadata: h.Metadata,
 			Target: h.Target,
 		}
@@ -162,6 +164,9 @@ type hookInput struct {
 	Role          string `query:"RoleARN"`
 }
 
+// notificationTarget is the form of what a hook can notify.
+var notificationTarget = regexp.MustCompile(`^arn:aws[a-z-]*:(sns|sqs):[a-z0-9-]+:\d{12}:[\w-]+(\.fifo)?$`)
+
 // putHook adds or changes a hook. Absent parameters leave an existing one as it is.
 func (g *group) putHook(in hookInput) (*hook, error) {
 	index := slices.IndexFunc(g.Hooks, func(h *hook) bool { return h.Name == in.Name })
@@ -181,6 +186,9 @@ func (g *group) putHook(in hookInput) (*hook, error) {
 	if h.Transition == "" {
 		return nil, wire.Errorf("ValidationError", "A LifecycleTransition is required for a new lifecycle hook.")
 	}
+	if h.Target != "" && !notificationTarget.MatchString(h.Target) {
+		return nil, wire.Errorf("ValidationError", "Invalid ARN: %s is not the ARN of an SNS topic or an SQS queue", h.Target)
+	}
 	if h.Heartbeat < 30 || h.Heartbeat > 7200 {
 		return nil, wire.Errorf("ValidationError", "HeartbeatTimeout must be between 30 and 7200 seconds.")
 	}
@@ -197,7 +205,7 @@ type putHookInput struct {
 	hookInput
 }
 
-func (s *Service) putLifecycleHook(_ context.Context, in *putHookInput) (*empty, error) {
+func (s *Service) putLifecycleHook(_ context.Context, in *putHookInput) (*wire.Empty, error) {
 	return nil, s.change(in.Group, func(g *group, _ time.Time) error {
 		_, err := g.putHook(in.hookInput)
 		return err
@@ -211,7 +219,7 @@ type hookName struct {
 
 // deleteLifecycleHook removes a hook. What waits for it goes on, as on AWS: ABANDON for launching instances, CONTINUE
 // for terminating ones.
-func (s *Service) deleteLifecycleHook(_ context.Context, in *hookName) (*empty, error) {
+func (s *Service) deleteLifecycleHook(_ context.Context, in *hookName) (*wire.Empty, error) {
 	return nil, s.change(in.Group, func(g *group, _ time.Time) error {
 		before := len(g.Hooks)
 		g.Hooks = slices.DeleteFunc(g.Hooks, func(h *hook) bool { return h.Name == in.Name })
@@ -238,7 +246,7 @@ type describeHooksInput struct {
 }
 
 type describeHooksOutput struct {
-	Hooks list[hookView] `xml:"LifecycleHooks"`
+	Hooks service.List[hookView] `xml:"LifecycleHooks"`
 }
 
 type hookView struct {
@@ -254,8 +262,8 @@ type hookView struct {
 }
 
 func (s *Service) describeLifecycleHooks(_ context.Context, in *describeHooksInput) (*describeHooksOutput, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.document.Lock()
+	defer s.document.Unlock()
 	g, err := s.group(in.Group)
 	if err != nil {
 		return nil, err
@@ -301,31 +309,23 @@ func (g *group) action(in actionInput) (*hookAction, error) {
 	return nil, wire.Errorf("ValidationError", "No active Lifecycle Action found with instance ID %s", in.InstanceID)
 }
 
-func (s *Service) completeLifecycleAction(_ context.Context, in *completeInput) (*empty, error) {
+func (s *Service) completeLifecycleAction(_ context.Context, in *completeInput) (*wire.Empty, error) {
 	return nil, s.onAction(in.actionInput, func(a *hookAction, _ time.Time) { a.Result = in.Result })
-}
-
-func (s *Service) recordLifecycleActionHeartbeat(_ context.Context, in *actionInput) (*empty, error) {
-	return nil, s.onAction(*in, func(a *hookAction, now time.Time) {
-		a.Deadline = now.Add(time.Duration(a.Heartbeat) * time.Second)
-	})
 }
 
 // onAction changes a lifecycle action; unlike other changes, also of a group that is being deleted.
 func (s *Service) onAction(in actionInput, f func(*hookAction, time.Time)) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	g, err := s.group(in.Group)
-	if err != nil {
+	return s.update(func(now time.Time) error {
+		g, err := s.group(in.Group)
+		if err != nil {
+			return err
+		}
+		a, err := g.action(in)
+		if err == nil {
+			f(a, now)
+		}
 		return err
-	}
-	a, err := g.action(in)
-	if err != nil {
-		return err
-	}
-	f(a, time.Now())
-	s.kick()
-	return s.save()
+	})
 }
 
 // CompleteLifecycleAction ends an instance's wait for a hook, as the operation of that name does. The result is CONTINUE

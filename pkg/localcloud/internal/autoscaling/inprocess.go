@@ -37,23 +37,24 @@ func (s *Service) DeleteHook(groupName, hook string) error {
 
 // HasHook reports whether the group has a lifecycle hook of that name.
 func (s *Service) HasHook(groupName, hookName string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.document.Lock()
+	defer s.document.Unlock()
 	g, ok := s.state.Groups[groupName]
 	return ok && slices.ContainsFunc(g.Hooks, func(h *hook) bool { return h.Name == hookName })
 }
 
 // Heartbeat keeps an instance waiting for a hook for another heartbeat timeout.
 func (s *Service) Heartbeat(groupName, hookName, instanceID string) error {
-	_, err := s.recordLifecycleActionHeartbeat(context.Background(), &actionInput{Group: groupName, Hook: hookName, InstanceID: instanceID})
-	return err
+	return s.onAction(actionInput{Group: groupName, Hook: hookName, InstanceID: instanceID}, func(a *hookAction, now time.Time) {
+		a.Deadline = now.Add(time.Duration(a.Heartbeat) * time.Second)
+	})
 }
 
 // InService returns the instances of a group that are in service, in the order of their launch. The error is a *wire.Error
 // where there is no such group.
 func (s *Service) InService(groupName string) ([]string, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.document.Lock()
+	defer s.document.Unlock()
 	g, err := s.group(groupName)
 	if err != nil {
 		return nil, err

@@ -14,7 +14,7 @@ func TestHookOfAnotherService(t *testing.T) {
 		if err != nil || len(first) != 1 {
 			t.Fatalf("in service: %v, %v", first, err)
 		}
-		h := Hook{Name: "gate", Transition: launchingTransition, DefaultResult: resultAbandon, Heartbeat: time.Minute, Metadata: "m", Target: "t"}
+		h := Hook{Name: "gate", Transition: launchingTransition, DefaultResult: resultAbandon, Heartbeat: time.Minute, Metadata: "m", Target: "arn:aws:sqs:us-west-1:000000000000:queue"}
 		b.must(b.PutHook("web", h))
 		waiting := make(chan string, 1)
 		b.OnLifecycleAction(func(a LifecycleAction) { waiting <- a.InstanceID })

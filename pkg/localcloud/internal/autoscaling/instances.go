@@ -3,9 +3,9 @@ package autoscaling
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
+	"github.com/ingot-build/ingot/pkg/localcloud/internal/service"
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/wire"
 )
 
@@ -103,7 +103,6 @@ func (g *group) count(is func(*instance) bool) int {
 }
 
 type instanceView struct {
-	AutoScalingGroupName string `xml:",omitempty"`
 	AvailabilityZone     string
 	HealthStatus         string
 	ImageID              string `xml:"ImageId,omitempty"`
@@ -114,61 +113,23 @@ type instanceView struct {
 	ProtectedFromScaleIn bool
 }
 
-func (i *instance) view(groupName string) instanceView {
-	health := i.Health
-	if groupName != "" {
-		// DescribeAutoScalingInstances writes it in capitals, as AWS does.
-		health = map[string]string{healthy: "HEALTHY", unhealthy: "UNHEALTHY"}[i.Health]
-	}
+func (i *instance) view() instanceView {
 	return instanceView{
-		AutoScalingGroupName: groupName, AvailabilityZone: i.Zone, HealthStatus: health, ImageID: i.ImageID, InstanceID: i.ID,
+		AvailabilityZone: i.Zone, HealthStatus: i.Health, ImageID: i.ImageID, InstanceID: i.ID,
 		InstanceType: i.Type, LaunchTemplate: i.Template, LifecycleState: i.State, ProtectedFromScaleIn: i.Protected,
 	}
 }
 
-type describeInstancesInput struct {
-	InstanceIDs []string `query:"InstanceIds"`
-	MaxRecords  *int     `query:"MaxRecords"`
-	NextToken   string   `query:"NextToken"`
-}
-
-type describeInstancesOutput struct {
-	Instances list[instanceView] `xml:"AutoScalingInstances"`
-	NextToken string             `xml:"NextToken,omitempty"`
-}
-
-func (s *Service) describeAutoScalingInstances(_ context.Context, in *describeInstancesInput) (*describeInstancesOutput, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var found []instanceView
-	for _, g := range s.sortedGroups() {
-		for _, i := range g.Instances {
-			if i.ID != "" && (len(in.InstanceIDs) == 0 || slices.Contains(in.InstanceIDs, i.ID)) {
-				found = append(found, i.view(g.Name))
-			}
-		}
-	}
-	part, next, err := page(found, in.MaxRecords, in.NextToken, 50)
-	if err != nil {
-		return nil, err
-	}
-	return &describeInstancesOutput{Instances: list[instanceView]{part}, NextToken: next}, nil
-}
-
-// changeInstance runs f on an instance under the lock, saves, and wakes the loop.
+// changeInstance is update for one instance.
 func (s *Service) changeInstance(id string, f func(g *group, i *instance, now time.Time) error) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, g := range s.state.Groups {
-		if i := g.instance(id); i != nil {
-			if err := f(g, i, time.Now()); err != nil {
-				return err
+	return s.update(func(now time.Time) error {
+		for _, g := range s.state.Groups {
+			if i := g.instance(id); i != nil {
+				return f(g, i, now)
 			}
-			s.kick()
-			return s.save()
 		}
-	}
-	return wire.Errorf("ValidationError", "Instance Id not found - No managed instance found for instance ID: %s", id)
+		return wire.Errorf("ValidationError", "Instance Id not found - No managed instance found for instance ID: %s", id)
+	})
 }
 
 type terminateInput struct {
@@ -216,7 +177,7 @@ type protectionInput struct {
 	Protected   *bool    `query:"ProtectedFromScaleIn" wire:"required"`
 }
 
-func (s *Service) setInstanceProtection(_ context.Context, in *protectionInput) (*empty, error) {
+func (s *Service) setInstanceProtection(_ context.Context, in *protectionInput) (*wire.Empty, error) {
 	return nil, s.change(in.Name, func(g *group, _ time.Time) error {
 		members, err := g.members(in.InstanceIDs)
 		for _, i := range members {
@@ -271,7 +232,7 @@ type enterStandbyInput struct {
 }
 
 type standbyOutput struct {
-	Activities list[activityView]
+	Activities service.List[activityView]
 }
 
 func (s *Service) enterStandby(_ context.Context, in *enterStandbyInput) (*standbyOutput, error) {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/ingot-build/ingot/pkg/localcloud/internal/service"
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/wire"
 )
 
@@ -34,7 +35,7 @@ type policyInput struct {
 type step struct {
 	LowerBound *float64 `json:"lower,omitempty" query:"MetricIntervalLowerBound" xml:"MetricIntervalLowerBound,omitempty"`
 	UpperBound *float64 `json:"upper,omitempty" query:"MetricIntervalUpperBound" xml:"MetricIntervalUpperBound,omitempty"`
-	Adjustment int      `json:"adjustment" query:"ScalingAdjustment" xml:"ScalingAdjustment"`
+	Adjustment int      `json:"adjustment" query:"ScalingAdjustment" xml:"ScalingAdjustment" wire:"required"`
 }
 
 type targetTracking struct {
@@ -58,8 +59,8 @@ type customizedMetric struct {
 }
 
 type dimension struct {
-	Name  string `json:"name" query:"Name"`
-	Value string `json:"value" query:"Value"`
+	Name  string `json:"name" query:"Name" wire:"required"`
+	Value string `json:"value" query:"Value" wire:"required"`
 }
 
 type alarmView struct {
@@ -87,7 +88,7 @@ func (p *policy) alarms(s *Service, group string) []alarmView {
 }
 
 type putPolicyOutput struct {
-	Alarms    list[alarmView]
+	Alarms    service.List[alarmView]
 	PolicyARN string
 }
 
@@ -113,7 +114,7 @@ func (s *Service) putScalingPolicy(_ context.Context, in *policyInput) (*putPoli
 	var out putPolicyOutput
 	return &out, s.change(in.Group, func(g *group, _ time.Time) error {
 		index := slices.IndexFunc(g.Policies, func(p *policy) bool { return p.Name == in.Name })
-		p := &policy{policyInput: *in, ID: newID()}
+		p := &policy{policyInput: *in, ID: wire.UUID()}
 		if index >= 0 {
 			p.ID = g.Policies[index].ID
 			g.Policies[index] = p
@@ -136,13 +137,13 @@ type describePoliciesInput struct {
 }
 
 type describePoliciesOutput struct {
-	Policies  list[policyView] `xml:"ScalingPolicies"`
-	NextToken string           `xml:"NextToken,omitempty"`
+	Policies  service.List[policyView] `xml:"ScalingPolicies"`
+	NextToken string                   `xml:"NextToken,omitempty"`
 }
 
 type policyView struct {
 	AdjustmentType              string `xml:",omitempty"`
-	Alarms                      list[alarmView]
+	Alarms                      service.List[alarmView]
 	AutoScalingGroupName        string
 	Cooldown                    *int `xml:",omitempty"`
 	Enabled                     bool
@@ -153,15 +154,15 @@ type policyView struct {
 	PolicyName                  string
 	PolicyType                  string
 	ScalingAdjustment           *int `xml:",omitempty"`
-	StepAdjustments             list[step]
+	StepAdjustments             service.List[step]
 	TargetTrackingConfiguration *targetTracking `xml:",omitempty"`
 }
 
 func (s *Service) describePolicies(_ context.Context, in *describePoliciesInput) (*describePoliciesOutput, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.document.Lock()
+	defer s.document.Unlock()
 	var found []policyView
-	for _, g := range s.sortedGroups() {
+	for _, g := range service.Sorted(s.state.Groups) {
 		if in.Group != "" && in.Group != g.Name {
 			continue
 		}
@@ -171,10 +172,10 @@ func (s *Service) describePolicies(_ context.Context, in *describePoliciesInput)
 				continue
 			}
 			found = append(found, policyView{
-				AdjustmentType: p.AdjustmentType, Alarms: list[alarmView]{p.alarms(s, g.Name)}, AutoScalingGroupName: g.Name,
+				AdjustmentType: p.AdjustmentType, Alarms: service.List[alarmView]{Members: p.alarms(s, g.Name)}, AutoScalingGroupName: g.Name,
 				Cooldown: p.Cooldown, Enabled: *p.Enabled, EstimatedInstanceWarmup: p.EstimatedInstanceWarmup,
 				MetricAggregationType: p.MetricAggregationType, MinAdjustmentMagnitude: p.MinAdjustmentMagnitude, PolicyARN: p.ARN,
-				PolicyName: p.Name, PolicyType: p.Type, ScalingAdjustment: p.ScalingAdjustment, StepAdjustments: list[step]{p.Steps},
+				PolicyName: p.Name, PolicyType: p.Type, ScalingAdjustment: p.ScalingAdjustment, StepAdjustments: service.List[step]{Members: p.Steps},
 				TargetTrackingConfiguration: p.TargetTracking,
 			})
 		}
@@ -183,7 +184,7 @@ func (s *Service) describePolicies(_ context.Context, in *describePoliciesInput)
 	if err != nil {
 		return nil, err
 	}
-	return &describePoliciesOutput{Policies: list[policyView]{part}, NextToken: next}, nil
+	return &describePoliciesOutput{Policies: part, NextToken: next}, nil
 }
 
 type deletePolicyInput struct {
@@ -192,15 +193,15 @@ type deletePolicyInput struct {
 }
 
 func (s *Service) deletePolicy(_ context.Context, in *deletePolicyInput) (*wire.Empty, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, g := range s.sortedGroups() {
-		for n, p := range g.Policies {
-			if p.ARN == in.Name || p.Name == in.Name && in.Group == g.Name {
-				g.Policies = slices.Delete(g.Policies, n, n+1)
-				return nil, s.save()
+	return nil, s.update(func(time.Time) error {
+		for _, g := range service.Sorted(s.state.Groups) {
+			for n, p := range g.Policies {
+				if p.ARN == in.Name || p.Name == in.Name && in.Group == g.Name {
+					g.Policies = slices.Delete(g.Policies, n, n+1)
+					return nil
+				}
 			}
 		}
-	}
-	return nil, wire.Errorf("ValidationError", "PolicyName not found - %s", in.Name)
+		return wire.Errorf("ValidationError", "PolicyName not found - %s", in.Name)
+	})
 }

@@ -3,12 +3,15 @@ package autoscaling
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/ingot-build/ingot/internal/wait"
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/ec2"
+	"github.com/ingot-build/ingot/pkg/localcloud/internal/wire"
 )
 
 // The first launch after a failure waits retryFirst, the next twice as long, and none longer than retryMost.
@@ -23,26 +26,24 @@ func (s *Service) loop() {
 	defer timer.Stop()
 	for {
 		select {
-		case <-s.ctx.Done():
+		case <-s.work.Context().Done():
 			return
-		case <-s.wake:
+		case <-s.work.Woken():
 		case <-timer.C:
 		}
-		select {
-		case <-s.ctx.Done():
+		if wait.For(s.work.Context(), settle) != nil {
 			return
-		case <-time.After(settle):
 		}
 		select {
-		case <-s.wake:
+		case <-s.work.Woken():
 		default:
 		}
-		s.mu.Lock()
-		groups := s.sortedGroups()
-		s.mu.Unlock()
+		s.document.Lock()
+		groups := slices.Sorted(maps.Keys(s.state.Groups))
+		s.document.Unlock()
 		interval := quietInterval
-		for _, g := range groups {
-			if s.reconcile(g.Name) {
+		for _, name := range groups {
+			if s.reconcile(name) {
 				interval = busyInterval
 			}
 		}
@@ -52,32 +53,37 @@ func (s *Service) loop() {
 
 // reconcile looks, decides, saves, and acts. It reports whether something is going on in the group.
 func (s *Service) reconcile(name string) (busy bool) {
+	if err := s.keepOutcomes(name); err != nil {
+		s.log.Error("auto scaling", "group", name, "error", err)
+		return true
+	}
 	seen, ok := s.look(name)
 	if !ok {
 		return false
 	}
-	s.mu.Lock()
+	s.document.Lock()
 	g, ok := s.state.Groups[name]
 	if !ok {
-		s.mu.Unlock()
+		s.document.Unlock()
 		return false
 	}
-	p := &pass{group: g, now: time.Now(), seen: seen, launching: s.launching}
+	p := &pass{group: g, now: time.Now(), started: s.started, seen: seen, launching: s.launching}
 	p.run()
 	if g.Deleting && len(g.Instances) == 0 {
 		delete(s.state.Groups, name)
 		g.dirty = true
 	}
 	if g.dirty {
-		if err := s.save(); err != nil {
-			s.mu.Unlock()
+		if err := s.document.Save(); err != nil {
+			s.document.Unlock()
 			s.log.Error("auto scaling", "group", name, "error", err)
-			return true
+			return true // the next pass decides again
 		}
+		g.dirty = false
 	}
 	s.announce(g, p.hooks)
 	busy = g.busy()
-	s.mu.Unlock()
+	s.document.Unlock()
 	for _, a := range p.acts {
 		s.perform(name, a)
 	}
@@ -105,10 +111,10 @@ type sighting struct {
 // look asks the other services about a group's members, without the lock.
 func (s *Service) look(name string) (sighting, bool) {
 	seen := sighting{map[string]bool{}, map[string]ec2.InstanceInfo{}, map[targetKey]string{}, map[string]string{}}
-	s.mu.Lock()
+	s.document.Lock()
 	g, ok := s.state.Groups[name]
 	if !ok {
-		s.mu.Unlock()
+		s.document.Unlock()
 		return seen, false
 	}
 	var ids, watched []string
@@ -125,7 +131,7 @@ func (s *Service) look(name string) (sighting, bool) {
 	if r := g.activeRefresh(); r != nil {
 		watched = r.Preferences.alarms()
 	}
-	s.mu.Unlock()
+	s.document.Unlock()
 	for _, id := range ids {
 		seen.asked[id] = true
 		if info, ok := s.options.Instances.Instance(id); ok {
@@ -147,6 +153,7 @@ func (s *Service) look(name string) (sighting, bool) {
 type pass struct {
 	*group
 	now       time.Time
+	started   time.Time // of the service
 	seen      sighting
 	launching map[string]bool
 	acts      []act
@@ -210,7 +217,7 @@ func (p *pass) move(i *instance) {
 	case pendingProceed:
 		p.serve(i)
 	case inService:
-		p.syncTargets(i)
+		p.register(i)
 	case terminating:
 		p.moveTerminating(i)
 	case terminatingWait:
@@ -297,18 +304,18 @@ func (p *pass) launch(i *instance) {
 func (p *pass) serve(i *instance) {
 	if p.suspended("AddToLoadBalancer") && !i.Standby {
 		i.NoTargets = len(p.TargetGroups) > 0
-	} else if p.syncTargets(i) > 0 {
+	} else if p.register(i) > 0 {
 		return
 	}
 	i.InService, i.Standby = p.now, false
 	p.Failures, p.RetryAt = 0, time.Time{}
+	p.Unsuited = slices.DeleteFunc(p.Unsuited, func(subnet string) bool { return subnet == i.Subnet })
 	p.end(i, p.now, activitySuccessful, "")
 	p.setState(i, inService)
 }
 
-// syncTargets registers and deregisters an instance until it is at the group's target groups. It returns at how many it
-// is still missing.
-func (p *pass) syncTargets(i *instance) (missing int) {
+// register registers an instance until it is at the group's target groups. It returns at how many it is still missing.
+func (p *pass) register(i *instance) (missing int) {
 	if !i.NoTargets && !p.suspended("AddToLoadBalancer") {
 		for _, arn := range p.TargetGroups {
 			if !slices.Contains(i.Registered, arn) {
@@ -317,17 +324,13 @@ func (p *pass) syncTargets(i *instance) (missing int) {
 			}
 		}
 	}
-	p.deregister(i, func(arn string) bool { return !slices.Contains(p.TargetGroups, arn) })
 	return missing
 }
 
-// deregister takes the instance out of target groups. It reports whether it has left them all.
-func (p *pass) deregister(i *instance, from func(arn string) bool) (left bool) {
+// drained deregisters the instance from its target groups and reports whether no request is left with it.
+func (p *pass) drained(i *instance) (left bool) {
 	left = true
 	i.Registered = slices.DeleteFunc(i.Registered, func(arn string) bool {
-		if !from(arn) {
-			return false
-		}
 		switch p.seen.targets[targetKey{arn, i.ID}] {
 		case "":
 			p.dirty = true
@@ -341,9 +344,6 @@ func (p *pass) deregister(i *instance, from func(arn string) bool) (left bool) {
 	})
 	return left
 }
-
-// drained deregisters the instance everywhere and reports whether no request is left with it.
-func (p *pass) drained(i *instance) bool { return p.deregister(i, func(string) bool { return true }) }
 
 func (p *pass) moveTerminating(i *instance) {
 	if i.ID == "" {
@@ -394,6 +394,9 @@ func (p *pass) retire(i *instance, causes ...string) {
 func (g *group) failLaunch(i *instance, now time.Time, reason string) {
 	g.explain(i, activityFailed, now, sentence(reason)+" Launching EC2 instance failed.")
 	i.State = ""
+	if !slices.Contains(g.Unsuited, i.Subnet) {
+		g.Unsuited = append(g.Unsuited, i.Subnet)
+	}
 	g.backOff(now)
 }
 
@@ -401,7 +404,7 @@ func (g *group) failLaunch(i *instance, now time.Time, reason string) {
 func (p *pass) cancelLaunch(i *instance) {
 	p.explain(i, activityCancelled, p.now, "Instance became unhealthy while waiting for instance to be in InService state. Termination Reason: "+
 		cmp.Or(p.seen.instances[i.ID].StateReason, "Server.InternalError: there is no such instance any more"))
-	i.State = ""
+	p.setState(i, "")
 	p.backOff(p.now)
 }
 
@@ -431,7 +434,7 @@ func (p *pass) checkHealth() {
 		switch {
 		case p.dead(i):
 			i.Reason = "an EC2 health check indicating it has been terminated or stopped"
-		case strings.Contains(p.HealthCheckType, "ELB") && !p.now.Before(i.graceEnds(p.group)) && p.worst(i) == "unhealthy":
+		case strings.Contains(p.HealthCheckType, "ELB") && !p.inGracePeriod(i) && p.worst(i) == "unhealthy":
 			i.Reason = "an ELB system health check failure"
 		default:
 			continue
@@ -439,6 +442,12 @@ func (p *pass) checkHealth() {
 		i.Health = unhealthy
 		p.dirty = true
 	}
+}
+
+// inGracePeriod reports whether the load balancer's verdict does not count yet. Instances boot again with the cloud, and are given as
+// long for it as for their first boot.
+func (p *pass) inGracePeriod(i *instance) bool {
+	return p.now.Before(i.graceEnds(p.group)) || p.now.Before(p.started.Add(time.Duration(p.GracePeriod)*time.Second))
 }
 
 // worst is "unhealthy" when a target group says so, "initial" when one has no verdict yet, else "healthy".
@@ -477,7 +486,7 @@ func (p *pass) replaceUnhealthy() {
 	}
 }
 
-// members counts the instances toward the desired capacity.
+// size counts the instances toward the desired capacity.
 func (p *pass) size() int {
 	return p.count(func(i *instance) bool {
 		return i.active() && (i.Health == healthy || p.suspended("ReplaceUnhealthy"))
@@ -503,7 +512,7 @@ func (p *pass) shrink(t *turnover) {
 	}
 	surplus := p.size() - p.Desired
 	if t != nil {
-		surplus = p.size() - max(p.Desired, t.upper)
+		surplus -= p.ahead(t)
 	}
 	for size := p.size(); surplus > 0; surplus-- {
 		i := p.victim()
@@ -626,7 +635,8 @@ func (p *pass) grow(t *turnover) {
 	}
 }
 
-// add makes room for a new instance, in the subnet with the fewest.
+// add makes room for a new instance, in the subnet with the fewest. AWS's strategy balanced-best-effort, which is the default, goes on
+// to another zone where a launch has failed.
 func (p *pass) add(causes []string) {
 	members := map[string]int{}
 	zones := map[string]string{}
@@ -636,11 +646,15 @@ func (p *pass) add(causes []string) {
 		}
 		zones[i.Subnet] = i.Zone
 	}
-	subnet := slices.MinFunc(p.Subnets, func(a, b string) int { return cmp.Compare(members[a], members[b]) })
+	subnets := slices.DeleteFunc(slices.Clone(p.Subnets), func(s string) bool { return slices.Contains(p.Unsuited, s) })
+	if len(subnets) == 0 || p.Distribution != nil && p.Distribution.CapacityDistributionStrategy == "balanced-only" {
+		subnets, p.Unsuited = p.Subnets, nil
+	}
+	subnet := slices.MinFunc(subnets, func(a, b string) int { return cmp.Compare(members[a], members[b]) })
 	a := p.begin(p.now, "Launching a new EC2 instance", causes...)
 	a.Subnet, a.Progress = subnet, 30
 	i := &instance{
-		Token: newID(), Subnet: subnet, Zone: zones[subnet], Template: p.launchTemplate(), State: pending, Health: healthy,
+		Token: wire.UUID(), Subnet: subnet, Zone: zones[subnet], Template: p.launchTemplate(), State: pending, Health: healthy,
 		Protected: p.ProtectNew, Generation: p.Generation, Launched: p.now, Activity: a.ID,
 	}
 	p.Instances = append(p.Instances, i)
@@ -648,51 +662,82 @@ func (p *pass) add(causes []string) {
 	p.launch(i)
 }
 
-// perform does one act and keeps what came of it.
+// perform does one act and reports what came of it.
 func (s *Service) perform(name string, a act) {
 	var err error
 	switch a.verb {
 	case launch:
-		s.mu.Lock()
+		s.document.Lock()
 		s.launching[a.token] = true
-		s.mu.Unlock()
+		s.document.Unlock()
 		s.work.Go(func() { s.launch(name, a.token) })
 		return
 	case register:
-		err = s.options.Targets.Register(s.ctx, a.arn, a.id)
+		err = s.options.Targets.Register(s.work.Context(), a.arn, a.id)
 	case deregister:
-		err = s.options.Targets.Deregister(s.ctx, a.arn, a.id)
+		err = s.options.Targets.Deregister(s.work.Context(), a.arn, a.id)
 	case end:
-		err = s.options.Instances.Terminate(s.ctx, a.id)
+		err = s.options.Instances.Terminate(s.work.Context(), a.id)
 	}
 	if err != nil {
 		s.log.Warn("auto scaling", "group", name, "instance", a.id, "error", err)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	g, ok := s.state.Groups[name]
-	if !ok {
-		return
-	}
-	i := g.instance(a.id)
-	if i == nil {
-		return
-	}
-	if err != nil {
-		// The next pass tries again. Until then the activity says what is wrong.
-		g.activity(i.Activity).Message = message(err)
-		return
-	}
-	switch a.verb {
-	case register:
-		if !slices.Contains(i.Registered, a.arn) {
+	s.report(name, outcome{keep: func(g *group) {
+		i := g.instance(a.id)
+		switch {
+		case i == nil:
+		case err != nil:
+			// The next pass tries again. Until then the activity says what is wrong.
+			g.activity(i.Activity).Message = message(err)
+		case a.verb == register && !slices.Contains(i.Registered, a.arn):
 			i.Registered = append(i.Registered, a.arn)
+		case a.verb == end:
+			i.Ended = true
 		}
-	case end:
-		i.Ended = true
+	}})
+	if err == nil {
+		s.work.Wake()
 	}
-	g.dirty = true
-	s.kick()
+}
+
+// outcome is what came of an act.
+type outcome struct {
+	token string // of a launch
+	keep  func(*group)
+}
+
+// report has the next pass keep what came of an act: a thousand of them are saved at once. Where the process is killed before that,
+// the act is decided on again, and can be repeated.
+func (s *Service) report(name string, o outcome) {
+	s.document.Lock()
+	defer s.document.Unlock()
+	s.outcomes[name] = append(s.outcomes[name], o)
+}
+
+// keepOutcomes saves what was reported. Where that fails, it stays reported.
+func (s *Service) keepOutcomes(name string) error {
+	s.document.Lock()
+	defer s.document.Unlock()
+	outcomes := s.outcomes[name]
+	if len(outcomes) == 0 {
+		return nil
+	}
+	err := s.document.UpdateLocked(func(st *state) error {
+		if g, ok := st.Groups[name]; ok {
+			for _, o := range outcomes {
+				o.keep(g)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	delete(s.outcomes, name)
+	for _, o := range outcomes {
+		delete(s.launching, o.token)
+	}
+	return nil
 }
 
 // launch runs one launch to its end.
@@ -700,41 +745,35 @@ func (s *Service) launch(name, token string) {
 	select {
 	case s.slots <- struct{}{}:
 		defer func() { <-s.slots }()
-	case <-s.ctx.Done():
+	case <-s.work.Context().Done():
 		return
 	}
 	spec, t, err := s.prepare(name, token)
 	var id string
 	if err == nil {
-		id, err = s.options.Instances.LaunchFromTemplate(s.ctx, spec)
+		id, err = s.options.Instances.LaunchFromTemplate(s.work.Context(), spec)
 	}
-	if s.ctx.Err() != nil {
+	if s.work.Closed() {
 		return // The next process repeats the launch with the same token.
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	defer s.kick()
-	delete(s.launching, token)
-	g, ok := s.state.Groups[name]
-	if !ok {
-		return
-	}
-	i := g.instanceByToken(token)
-	if i == nil {
-		return
-	}
-	// The next pass saves it. A kill before that repeats the launch, which then finds this instance.
-	if err != nil {
-		g.failLaunch(i, time.Now(), message(err))
-		g.Instances = slices.DeleteFunc(g.Instances, func(i *instance) bool { return i.State == "" })
-		return
-	}
-	i.ID, i.ImageID, i.Type = id, t.ImageID, t.InstanceType
-	i.Zone = cmp.Or(i.Zone, s.zone(i.Subnet))
-	a := g.activity(i.Activity)
-	a.Description += ": " + id
-	a.Zone = i.Zone
-	g.dirty = true
+	now, zone := time.Now(), s.zone(spec.SubnetID)
+	s.report(name, outcome{token, func(g *group) {
+		i := g.instanceByToken(token)
+		if i == nil {
+			return
+		}
+		if err != nil {
+			g.failLaunch(i, now, message(err))
+			g.Instances = slices.DeleteFunc(g.Instances, func(i *instance) bool { return i.State == "" })
+			return
+		}
+		i.ID, i.ImageID, i.Type = id, t.ImageID, t.InstanceType
+		i.Zone = cmp.Or(i.Zone, zone)
+		a := g.activity(i.Activity)
+		a.Description += ": " + id
+		a.Zone = i.Zone
+	}})
+	s.work.Wake()
 }
 
 func (s *Service) zone(subnet string) string {
@@ -744,30 +783,35 @@ func (s *Service) zone(subnet string) string {
 
 // prepare turns the template's version into a number and keeps it, so that repeating the launch asks for the same.
 func (s *Service) prepare(name, token string) (ec2.LaunchSpec, ec2.TemplateInfo, error) {
-	s.mu.Lock()
+	s.document.Lock()
 	g, ok := s.state.Groups[name]
 	if !ok {
-		s.mu.Unlock()
+		s.document.Unlock()
 		return ec2.LaunchSpec{}, ec2.TemplateInfo{}, fmt.Errorf("the group %q is gone", name)
 	}
 	i := g.instanceByToken(token)
 	if i == nil {
-		s.mu.Unlock()
+		s.document.Unlock()
 		return ec2.LaunchSpec{}, ec2.TemplateInfo{}, fmt.Errorf("the launch %q is gone", token)
 	}
 	t := i.Template
 	spec := ec2.LaunchSpec{SubnetID: i.Subnet, Tags: g.launchTags(), ClientToken: token}
-	s.mu.Unlock()
+	s.document.Unlock()
 	info, err := s.options.Instances.ResolveTemplate(t.ID, t.Version)
 	if err != nil {
 		return spec, info, err
 	}
 	spec.TemplateID, spec.Version = info.ID, strconv.FormatInt(info.Version, 10)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	before := i.Template
-	if i.Template = (template{ID: info.ID, Name: info.Name, Version: spec.Version}); i.Template == before {
+	numbered := template{ID: info.ID, Name: info.Name, Version: spec.Version}
+	if numbered == t {
 		return spec, info, nil
 	}
-	return spec, info, s.save()
+	return spec, info, s.document.Update(func(st *state) error {
+		if g, ok := st.Groups[name]; ok {
+			if i := g.instanceByToken(token); i != nil {
+				i.Template = numbered
+			}
+		}
+		return nil
+	})
 }

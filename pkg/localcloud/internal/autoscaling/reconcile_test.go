@@ -111,6 +111,22 @@ func TestGracePeriod(t *testing.T) {
 	})
 }
 
+// TestGracePeriodAfterARestart: instances boot again with the cloud, long after they went into service.
+func TestGracePeriodAfterARestart(t *testing.T) {
+	inBubble(t, 1, func(in *createInput) { in.HealthCheckGracePeriod = new(300) }, func(b *bench) {
+		id := b.view().Instances.Members[0].InstanceID
+		time.Sleep(24 * time.Hour) // in the bubble
+		b.cloud.mu.Lock()
+		b.cloud.targets[targetKey{targetGroup, id}] = "unhealthy"
+		b.cloud.mu.Unlock()
+		b.restart()
+		took := b.until("it is replaced", time.Hour, func() bool { return len(b.cloud.ended()) > 0 })
+		if took < 285*time.Second {
+			t.Errorf("replaced after %v", took)
+		}
+	})
+}
+
 // TestDeathWhilePending has an instance end before it serves: the activity says why, as on AWS.
 func TestDeathWhilePending(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -270,7 +286,7 @@ func TestLifecycleHooks(t *testing.T) {
 			t.Errorf("registered while it waits: %q", got)
 		}
 		time.Sleep(50 * time.Second)
-		_, err := b.recordLifecycleActionHeartbeat(t.Context(), &actionInput{Group: "web", Hook: "up", InstanceID: "i-0001"})
+		err := b.Heartbeat("web", "up", "i-0001")
 		b.must(err)
 		b.restart()
 		time.Sleep(50 * time.Second)

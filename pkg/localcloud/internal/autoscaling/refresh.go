@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ingot-build/ingot/pkg/localcloud/internal/service"
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/wire"
 )
 
@@ -200,7 +201,7 @@ type refreshOutput struct {
 }
 
 func (s *Service) startInstanceRefresh(_ context.Context, in *startRefreshInput) (*refreshOutput, error) {
-	r := &refresh{ID: newID(), Status: statusPending}
+	r := &refresh{ID: wire.UUID(), Status: statusPending}
 	if in.Preferences != nil {
 		r.Preferences = *in.Preferences
 	}
@@ -252,14 +253,14 @@ func (s *Service) matching(name string, r *refresh) (func(*instance) bool, error
 	}
 	t := r.Desired
 	if t == nil {
-		s.mu.Lock()
+		s.document.Lock()
 		g, err := s.group(name)
 		if err != nil {
-			s.mu.Unlock()
+			s.document.Unlock()
 			return nil, err
 		}
 		t = new(g.Template)
-		s.mu.Unlock()
+		s.document.Unlock()
 	}
 	info, err := s.options.Instances.ResolveTemplate(t.ID, t.Version)
 	if err != nil {
@@ -273,14 +274,14 @@ func (s *Service) matching(name string, r *refresh) (func(*instance) bool, error
 
 // reversible reports why a refresh cannot be rolled back.
 func (s *Service) reversible(name string, r *refresh) error {
-	s.mu.Lock()
+	s.document.Lock()
 	g, err := s.group(name)
 	if err != nil {
-		s.mu.Unlock()
+		s.document.Unlock()
 		return err
 	}
 	before := g.Template
-	s.mu.Unlock()
+	s.document.Unlock()
 	irreversible := func(why string) error { return wire.Errorf("IrreversibleInstanceRefresh", "%s", why) }
 	if r.Desired == nil {
 		return irreversible("The instance refresh has no desired configuration.")
@@ -342,10 +343,10 @@ type rollbackRefreshInput struct {
 }
 
 func (s *Service) rollbackInstanceRefresh(_ context.Context, in *rollbackRefreshInput) (*refreshOutput, error) {
-	s.mu.Lock()
+	s.document.Lock()
 	g, err := s.group(in.Name)
 	if err != nil {
-		s.mu.Unlock()
+		s.document.Unlock()
 		return nil, err
 	}
 	active := g.activeRefresh()
@@ -353,7 +354,7 @@ func (s *Service) rollbackInstanceRefresh(_ context.Context, in *rollbackRefresh
 	if active != nil {
 		r = *active
 	}
-	s.mu.Unlock()
+	s.document.Unlock()
 	switch r.Status {
 	case statusPending, statusInProgress, statusBaking:
 	default:
@@ -404,8 +405,8 @@ type describeRefreshesInput struct {
 }
 
 type describeRefreshesOutput struct {
-	Refreshes list[refreshView] `xml:"InstanceRefreshes"`
-	NextToken string            `xml:"NextToken,omitempty"`
+	Refreshes service.List[refreshView] `xml:"InstanceRefreshes"`
+	NextToken string                    `xml:"NextToken,omitempty"`
 }
 
 type refreshView struct {
@@ -448,8 +449,8 @@ func progressOf(percent, toUpdate int) *progressView {
 }
 
 func (s *Service) describeInstanceRefreshes(_ context.Context, in *describeRefreshesInput) (*describeRefreshesOutput, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.document.Lock()
+	defer s.document.Unlock()
 	g, err := s.group(in.Name)
 	if err != nil {
 		return nil, err
@@ -464,7 +465,7 @@ func (s *Service) describeInstanceRefreshes(_ context.Context, in *describeRefre
 	if err != nil {
 		return nil, err
 	}
-	return &describeRefreshesOutput{Refreshes: list[refreshView]{part}, NextToken: next}, nil
+	return &describeRefreshesOutput{Refreshes: part, NextToken: next}, nil
 }
 
 func (r *refresh) view(group string) refreshView {

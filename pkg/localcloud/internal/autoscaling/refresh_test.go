@@ -128,6 +128,67 @@ func TestRefreshCheckpoints(t *testing.T) {
 	})
 }
 
+// TestRefreshSkipsCheckpoints passes two checkpoints with one instance, and waits once.
+func TestRefreshSkipsCheckpoints(t *testing.T) {
+	inBubble(t, 2, nil, func(b *bench) {
+		b.must(b.roll("2", preferences{
+			MinHealthyPercentage: new(100), MaxHealthyPercentage: new(200), CheckpointPercentages: []int{10, 40, 100}, CheckpointDelay: new(3600),
+		}))
+		b.until("the refresh waits", time.Hour, func() bool {
+			return strings.Contains(b.refreshes()[0].StatusReason, "checkpoint delay of 3600 seconds at ")
+		})
+		if reason := b.refreshes()[0].StatusReason; !strings.Contains(reason, "at 40 percent") {
+			t.Error(reason)
+		}
+		if took := b.until("the refresh succeeded", 3*time.Hour, b.hasStatus(statusSuccessful)); took < time.Hour || took > 90*time.Minute {
+			t.Errorf("the rest took %v, want one wait of an hour", took)
+		}
+	})
+}
+
+// TestRefreshScalesIn makes a group smaller while it is refreshed, at a checkpoint and on the way.
+func TestRefreshScalesIn(t *testing.T) {
+	for _, test := range []struct {
+		name        string
+		checkpoints []int
+		to          int
+	}{
+		{"to nothing at a checkpoint", []int{50, 100}, 0},
+		{"to less at a checkpoint", []int{50, 100}, 2},
+		{"to nothing on the way", nil, 0},
+		{"to less on the way", nil, 1},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			inBubble(t, 4, nil, func(b *bench) {
+				prefs := preferences{MinHealthyPercentage: new(100), MaxHealthyPercentage: new(200), CheckpointPercentages: test.checkpoints}
+				b.must(b.roll("2", prefs))
+				b.until("half is new", time.Hour, func() bool { return b.cloud.running()["2"] >= 2 })
+				if test.checkpoints != nil {
+					b.until("the refresh waits", time.Hour, func() bool {
+						return strings.Contains(b.refreshes()[0].StatusReason, "checkpoint") && b.cloud.running()["1"] == 2
+					})
+				}
+				_, err := b.updateAutoScalingGroup(t.Context(), &updateInput{
+					Name: "web", MinSize: new(test.to), MaxSize: new(test.to), settings: settings{DesiredCapacity: new(test.to)},
+				})
+				b.must(err)
+				b.until("the group is smaller", 10*time.Minute, func() bool {
+					total := 0
+					for _, n := range b.cloud.running() {
+						total += n
+					}
+					return total == test.to
+				})
+				if test.checkpoints == nil {
+					b.until("the refresh succeeded", time.Hour, b.hasStatus(statusSuccessful))
+				} else if !b.hasStatus(statusInProgress)() {
+					t.Errorf("the refresh is %s", b.refreshes()[0].Status)
+				}
+			})
+		})
+	}
+}
+
 func TestRefreshBakes(t *testing.T) {
 	inBubble(t, 2, nil, func(b *bench) {
 		b.must(b.roll("2", preferences{MinHealthyPercentage: new(100), MaxHealthyPercentage: new(200), BakeTime: new(600)}))

@@ -6,20 +6,17 @@
 // killed at any moment goes on where it was: what it decided is in the store, and every act can be repeated.
 //
 // Known gaps: scaling policies are kept and shown but never executed; mixed instances policies, warm pools, scheduled
-// actions, launch configurations and classic load balancers are not there and are refused as unknown parameters.
+// actions, launch configurations (their list is empty) and classic load balancers are not there and are refused, as unknown operations or parameters.
 package autoscaling
 
 import (
-	"cmp"
 	"context"
-	"crypto/rand"
 	"fmt"
 	"log/slog"
-	"slices"
-	"sync"
 	"time"
 
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/ec2"
+	"github.com/ingot-build/ingot/pkg/localcloud/internal/service"
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/store"
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/wire"
 )
@@ -43,11 +40,13 @@ type instances interface {
 	Terminate(ctx context.Context, ids ...string) error
 	Instance(id string) (ec2.InstanceInfo, bool)
 	ResolveTemplate(idOrName, version string) (ec2.TemplateInfo, error)
+	LaunchNeeds(templateID, version string, subnetIDs []string, instanceTags map[string]string) []wire.Access
 	Subnet(id string) (ec2.SubnetInfo, bool)
 	OnStateChange(func(ec2.InstanceInfo))
 }
 
 type targets interface {
+	HasTargetGroup(arn string) bool
 	Register(ctx context.Context, targetGroupARN, instanceID string) error
 	Deregister(ctx context.Context, targetGroupARN, instanceID string) error
 	TargetHealth(targetGroupARN, instanceID string) (state, reason, description string)
@@ -65,8 +64,11 @@ type Options struct {
 	Store     store.Store
 	Instances instances
 	Targets   targets
-	Alarms    alarms       // optional; without it no alarm is known
-	Log       *slog.Logger // optional
+	Alarms    alarms // optional; without it no alarm is known
+	// Lag says how old reads are that lag; nil where none does. PastInstances are the instances as they were that long ago.
+	Lag           func() time.Duration
+	PastInstances instances
+	Log           *slog.Logger // optional
 }
 
 // Service is the Auto Scaling service of one region.
@@ -74,16 +76,19 @@ type Service struct {
 	options Options
 	log     *slog.Logger
 
-	ctx    context.Context
-	cancel context.CancelFunc
-	work   sync.WaitGroup
-	wake   chan struct{}
+	started time.Time
 
-	mu        sync.Mutex
-	state     state
-	slots     chan struct{}   // bounds the launches under way
-	launching map[string]bool // client tokens of launches that this process has under way
+	work *service.Work // woken where the loop has to look
+
+	// document's lock guards what follows, too.
+	document  *store.Document[state]
+	state     *state
+	slots     chan struct{}        // bounds the launches under way
+	launching map[string]bool      // client tokens of launches that this process has under way
+	outcomes  map[string][]outcome // of the acts for a group, to be kept
 	listeners []func(LifecycleAction)
+
+	past *Service // this service as it was a while ago; nil where nobody looks
 }
 
 // state is what the store keeps.
@@ -93,105 +98,101 @@ type state struct {
 
 // New loads the service's state. Nothing happens until Start.
 func New(o Options) (*Service, error) {
-	s := &Service{options: o, log: o.Log, wake: make(chan struct{}, 1), launching: map[string]bool{},
-		slots: make(chan struct{}, launchesAtOnce)}
-	if s.log == nil {
-		s.log = slog.New(slog.DiscardHandler)
-	}
-	if _, err := o.Store.Load(documentName, &s.state); err != nil {
+	document, err := store.Open(o.Store, documentName, state{map[string]*group{}})
+	if err != nil {
 		return nil, fmt.Errorf("load auto scaling groups: %w", err)
 	}
-	if s.state.Groups == nil {
-		s.state.Groups = map[string]*group{}
+	s := &Service{
+		options: o, log: service.Logger(o.Log), started: time.Now(), work: service.NewWork(), document: document, state: document.Value(),
+		launching: map[string]bool{}, outcomes: map[string][]outcome{}, slots: make(chan struct{}, launchesAtOnce),
 	}
-	s.ctx, s.cancel = context.WithCancel(context.Background())
-	o.Instances.OnStateChange(func(ec2.InstanceInfo) { s.kick() })
+	if o.Lag != nil {
+		s.past = s.asItWas(o.Lag)
+	}
+	o.Instances.OnStateChange(func(ec2.InstanceInfo) { s.work.Wake() })
 	return s, nil
+}
+
+// asItWas returns the service as it was that long ago, to answer calls and nothing else.
+func (s *Service) asItWas(lag func() time.Duration) *Service {
+	p := *s
+	p.options.Instances = p.options.PastInstances
+	p.document = s.document.Past(lag, func(past *state, present state) {
+		// Groups, hooks and policies are seen as soon as they are made: Terraform's provider looks for them once. What becomes of a
+		// group, its instances and its refreshes, is seen later.
+		for name, now := range present.Groups {
+			if then, ok := past.Groups[name]; ok && then.ARN == now.ARN {
+				then.Hooks, then.Policies = now.Hooks, now.Policies
+			} else {
+				past.Groups[name] = now
+			}
+		}
+	})
+	p.state = p.document.Value()
+	return &p
 }
 
 // Start begins to keep the groups as they should be, until Close.
 func (s *Service) Start() {
-	s.mu.Lock()
+	s.document.Lock()
 	for _, g := range s.state.Groups {
 		s.announce(g, g.waitingActions())
 	}
-	s.mu.Unlock()
+	s.document.Unlock()
 	s.work.Go(s.loop)
 }
 
 // Close ends the service's work. Instances stay as they are.
 func (s *Service) Close() error {
-	s.cancel()
-	s.work.Wait()
+	s.work.Close()
 	return nil
 }
 
 // API returns the operations.
 func (s *Service) API() wire.Service {
-	return wire.Service{
-		Name: "autoscaling", Protocol: wire.AWSQuery, Version: "2011-01-01", Namespace: namespace,
-		Actions: map[string]wire.Action{
-			"CreateAutoScalingGroup":    wire.Do(s.createAutoScalingGroup),
-			"UpdateAutoScalingGroup":    wire.Do(s.updateAutoScalingGroup),
-			"DeleteAutoScalingGroup":    wire.Do(s.deleteAutoScalingGroup),
-			"DescribeAutoScalingGroups": wire.Do(s.describeAutoScalingGroups),
-			"SetDesiredCapacity":        wire.Do(s.setDesiredCapacity),
-			"SuspendProcesses":          wire.Do(s.suspendProcesses),
-			"ResumeProcesses":           wire.Do(s.resumeProcesses),
-
-			"DescribeAutoScalingInstances":        wire.Do(s.describeAutoScalingInstances),
-			"TerminateInstanceInAutoScalingGroup": wire.Do(s.terminateInstance),
-			"EnterStandby":                        wire.Do(s.enterStandby),
-			"ExitStandby":                         wire.Do(s.exitStandby),
-			"SetInstanceProtection":               wire.Do(s.setInstanceProtection),
-			"SetInstanceHealth":                   wire.Do(s.setInstanceHealth),
-
-			"AttachLoadBalancerTargetGroups":   wire.Do(s.attachLoadBalancerTargetGroups),
-			"DetachLoadBalancerTargetGroups":   wire.Do(s.detachLoadBalancerTargetGroups),
-			"DescribeLoadBalancerTargetGroups": wire.Do(s.describeLoadBalancerTargetGroups),
-			"AttachTrafficSources":             wire.Do(s.attachTrafficSources),
-			"DetachTrafficSources":             wire.Do(s.detachTrafficSources),
-			"DescribeTrafficSources":           wire.Do(s.describeTrafficSources),
-
-			"DescribeScalingActivities": wire.Do(s.describeScalingActivities),
-			"PutScalingPolicy":          wire.Do(s.putScalingPolicy),
-			"DescribePolicies":          wire.Do(s.describePolicies),
-			"DeletePolicy":              wire.Do(s.deletePolicy),
-			"CreateOrUpdateTags":        wire.Do(s.createOrUpdateTags),
-			"DeleteTags":                wire.Do(s.deleteTags),
-			"DescribeTags":              wire.Do(s.describeTags),
-
-			"PutLifecycleHook":               wire.Do(s.putLifecycleHook),
-			"DeleteLifecycleHook":            wire.Do(s.deleteLifecycleHook),
-			"DescribeLifecycleHooks":         wire.Do(s.describeLifecycleHooks),
-			"CompleteLifecycleAction":        wire.Do(s.completeLifecycleAction),
-			"RecordLifecycleActionHeartbeat": wire.Do(s.recordLifecycleActionHeartbeat),
-
-			"StartInstanceRefresh":      wire.Do(s.startInstanceRefresh),
-			"CancelInstanceRefresh":     wire.Do(s.cancelInstanceRefresh),
-			"RollbackInstanceRefresh":   wire.Do(s.rollbackInstanceRefresh),
-			"DescribeInstanceRefreshes": wire.Do(s.describeInstanceRefreshes),
-		},
+	api := wire.Service{Name: "autoscaling", Protocol: wire.AWSQuery, Version: "2011-01-01", Namespace: namespace, Actions: s.actions()}
+	if s.past != nil {
+		api.Past = s.past.actions()
 	}
+	return api
 }
 
-// kick makes the loop look at the groups soon.
-func (s *Service) kick() {
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
-}
+func (s *Service) actions() map[string]wire.Action {
+	return map[string]wire.Action{
+		"CreateAutoScalingGroup":       wire.Do(s.createAutoScalingGroup, s.creating),
+		"UpdateAutoScalingGroup":       wire.Do(s.updateAutoScalingGroup, s.updating),
+		"DeleteAutoScalingGroup":       wire.Do(s.deleteAutoScalingGroup, func(in *deleteInput) []wire.Access { return []wire.Access{s.on(in.Name)} }),
+		"DescribeAutoScalingGroups":    wire.DoUnscoped(s.describeAutoScalingGroups),
+		"SetDesiredCapacity":           wire.Do(s.setDesiredCapacity, func(in *setDesiredInput) []wire.Access { return []wire.Access{s.on(in.Name)} }),
+		"DescribeLaunchConfigurations": wire.DoUnscoped(s.describeLaunchConfigurations),
+		"DisableMetricsCollection":     wire.Do(s.disableMetricsCollection, func(in *metricsInput) []wire.Access { return []wire.Access{s.on(in.Name)} }),
+		"EnableMetricsCollection":      wire.Do(s.enableMetricsCollection, func(in *enableMetricsInput) []wire.Access { return []wire.Access{s.on(in.Name)} }),
+		"SuspendProcesses":             wire.Do(s.suspendProcesses, func(in *processesInput) []wire.Access { return []wire.Access{s.on(in.Name)} }),
+		"ResumeProcesses":              wire.Do(s.resumeProcesses, func(in *processesInput) []wire.Access { return []wire.Access{s.on(in.Name)} }),
 
-// save writes the state; the caller holds the lock.
-func (s *Service) save() error {
-	if err := s.options.Store.Save(documentName, s.state); err != nil {
-		return fmt.Errorf("save auto scaling groups: %w", err)
+		"TerminateInstanceInAutoScalingGroup": wire.Do(s.terminateInstance, func(in *terminateInput) []wire.Access { return []wire.Access{s.onInstance(in.InstanceID)} }),
+		"EnterStandby":                        wire.Do(s.enterStandby, func(in *enterStandbyInput) []wire.Access { return []wire.Access{s.on(in.Name)} }),
+		"ExitStandby":                         wire.Do(s.exitStandby, func(in *exitStandbyInput) []wire.Access { return []wire.Access{s.on(in.Name)} }),
+		"SetInstanceProtection":               wire.Do(s.setInstanceProtection, func(in *protectionInput) []wire.Access { return []wire.Access{s.on(in.Name)} }),
+		"SetInstanceHealth":                   wire.Do(s.setInstanceHealth, func(in *healthInput) []wire.Access { return []wire.Access{s.onInstance(in.InstanceID)} }),
+
+		"DescribeScalingActivities": wire.DoUnscoped(s.describeScalingActivities),
+		"PutScalingPolicy":          wire.Do(s.putScalingPolicy, func(in *policyInput) []wire.Access { return []wire.Access{s.on(in.Group)} }),
+		"DescribePolicies":          wire.DoUnscoped(s.describePolicies),
+		"DeletePolicy":              wire.Do(s.deletePolicy, s.onPolicy),
+		"CreateOrUpdateTags":        wire.Do(s.createOrUpdateTags, s.tagging),
+		"DeleteTags":                wire.Do(s.deleteTags, s.tagging),
+
+		"PutLifecycleHook":        wire.Do(s.putLifecycleHook, s.putting),
+		"DeleteLifecycleHook":     wire.Do(s.deleteLifecycleHook, func(in *hookName) []wire.Access { return []wire.Access{s.on(in.Group)} }),
+		"DescribeLifecycleHooks":  wire.DoUnscoped(s.describeLifecycleHooks),
+		"CompleteLifecycleAction": wire.Do(s.completeLifecycleAction, func(in *completeInput) []wire.Access { return []wire.Access{s.on(in.Group)} }),
+
+		"StartInstanceRefresh":      wire.Do(s.startInstanceRefresh, s.refreshing),
+		"CancelInstanceRefresh":     wire.Do(s.cancelInstanceRefresh, func(in *cancelRefreshInput) []wire.Access { return []wire.Access{s.on(in.Name)} }),
+		"RollbackInstanceRefresh":   wire.Do(s.rollbackInstanceRefresh, func(in *rollbackRefreshInput) []wire.Access { return []wire.Access{s.on(in.Name)} }),
+		"DescribeInstanceRefreshes": wire.DoUnscoped(s.describeInstanceRefreshes),
 	}
-	for _, g := range s.state.Groups {
-		g.dirty = false
-	}
-	return nil
 }
 
 // group returns the group of that name; the caller holds the lock.
@@ -203,37 +204,24 @@ func (s *Service) group(name string) (*group, error) {
 	return g, nil
 }
 
-// change runs f on a group under the lock, saves, and wakes the loop.
+// update runs f under the lock, saves what it did, and wakes the loop. Where either fails, nothing has changed.
+func (s *Service) update(f func(now time.Time) error) error {
+	defer s.work.Wake()
+	return s.document.Update(func(*state) error { return f(time.Now()) })
+}
+
+// change is update for one group, which must not be on its way out.
 func (s *Service) change(name string, f func(g *group, now time.Time) error) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	g, err := s.group(name)
-	if err != nil {
-		return err
-	}
-	if g.Deleting {
-		return wire.Errorf("ScalingActivityInProgress", "AutoScalingGroup %s is being deleted.", name)
-	}
-	if err := f(g, time.Now()); err != nil {
-		return err
-	}
-	s.kick()
-	return s.save()
-}
-
-// sortedGroups returns the groups by name; the caller holds the lock.
-func (s *Service) sortedGroups() []*group {
-	groups := make([]*group, 0, len(s.state.Groups))
-	for _, g := range s.state.Groups {
-		groups = append(groups, g)
-	}
-	slices.SortFunc(groups, func(a, b *group) int { return cmp.Compare(a.Name, b.Name) })
-	return groups
-}
-
-// list is a list in an answer. AWS writes the element of an empty list too, and botocore wants it.
-type list[T any] struct {
-	Members []T `xml:"member"`
+	return s.update(func(now time.Time) error {
+		g, err := s.group(name)
+		if err != nil {
+			return err
+		}
+		if g.Deleting {
+			return wire.Errorf("ScalingActivityInProgress", "AutoScalingGroup %s is being deleted.", name)
+		}
+		return f(g, now)
+	})
 }
 
 // millis is a time as the API shows it.
@@ -245,34 +233,17 @@ func millis(t time.Time) *time.Time {
 	return &t
 }
 
-// newID returns a random UUID.
-func newID() string {
-	var b [16]byte
-	rand.Read(b[:])
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
-}
-
-// page cuts a list to MaxRecords from the token on, which is an index.
-func page[T any](items []T, maxRecords *int, token string, most int) (part []T, next string, err error) {
-	start := 0
-	if token != "" {
-		if _, err := fmt.Sscanf(token, "%d", &start); err != nil || start < 0 || start > len(items) {
-			return nil, "", wire.Errorf("InvalidNextToken", "The NextToken value is not valid.")
-		}
-	}
+// page cuts a list of at most so many to MaxRecords from the token on.
+func page[T any](items []T, maxRecords *int, token string, most int) (part service.List[T], next string, err error) {
 	size := most
 	if maxRecords != nil {
-		if *maxRecords < 1 || *maxRecords > most {
-			return nil, "", wire.Errorf("ValidationError", "MaxRecords must be between 1 and %d.", most)
+		if size = *maxRecords; size < 1 || size > most {
+			return part, "", wire.Errorf("ValidationError", "MaxRecords must be between 1 and %d.", most)
 		}
-		size = *maxRecords
 	}
-	if end := start + size; end < len(items) {
-		return items[start:end], fmt.Sprint(end), nil
+	cut, next, ok := service.Page(items, token, size)
+	if !ok {
+		return part, "", wire.Errorf("InvalidNextToken", "The NextToken value is not valid.")
 	}
-	return items[start:], "", nil
+	return service.List[T]{Members: cut}, next, nil
 }
-
-// empty is the output of operations whose answer has a result element with nothing in it, unlike [wire.Empty].
-type empty struct{}

@@ -5,12 +5,11 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 
+	"github.com/ingot-build/ingot/pkg/localcloud/internal/service"
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/wire"
 )
-
-// maxTags is how many tags a group can have.
-const maxTags = 50
 
 type tagView struct {
 	Key               string
@@ -37,8 +36,8 @@ func (g *group) setTag(t groupTag) error {
 		g.Tags[n] = t
 		return nil
 	}
-	if len(g.Tags) == maxTags {
-		return wire.Errorf("LimitExceeded", "A group can have at most %d tags.", maxTags)
+	if len(g.Tags) == service.MaxTags {
+		return wire.Errorf("LimitExceeded", "A group can have at most %d tags.", service.MaxTags)
 	}
 	g.Tags = append(g.Tags, t)
 	slices.SortFunc(g.Tags, func(a, b groupTag) int { return cmp.Compare(a.Key, b.Key) })
@@ -61,72 +60,16 @@ func (s *Service) deleteTags(_ context.Context, in *tagsInput) (*wire.Empty, err
 }
 
 func (s *Service) changeTags(in *tagsInput, f func(*group, groupTag) error) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, t := range in.Tags {
-		g, err := s.group(t.ResourceID)
-		if err != nil {
-			return err
-		}
-		if err := f(g, t); err != nil {
-			return err
-		}
-	}
-	return s.save()
-}
-
-type describeTagsInput struct {
-	Filters    []filter `query:"Filters"`
-	MaxRecords *int     `query:"MaxRecords"`
-	NextToken  string   `query:"NextToken"`
-}
-
-type describeTagsOutput struct {
-	Tags      list[tagView]
-	NextToken string `xml:"NextToken,omitempty"`
-}
-
-func (s *Service) describeTags(_ context.Context, in *describeTagsInput) (*describeTagsOutput, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var found []tagView
-	for _, g := range s.sortedGroups() {
-		for _, t := range g.Tags {
-			match, err := t.matches(g.Name, in.Filters)
+	return s.update(func(time.Time) error {
+		for _, t := range in.Tags {
+			g, err := s.group(t.ResourceID)
 			if err != nil {
-				return nil, err
+				return err
 			}
-			if match {
-				found = append(found, t.view(g.Name))
+			if err := f(g, t); err != nil {
+				return err
 			}
 		}
-	}
-	part, next, err := page(found, in.MaxRecords, in.NextToken, 100)
-	if err != nil {
-		return nil, err
-	}
-	return &describeTagsOutput{Tags: list[tagView]{part}, NextToken: next}, nil
-}
-
-func (t groupTag) matches(group string, filters []filter) (bool, error) {
-	for _, f := range filters {
-		var value string
-		switch f.Name {
-		case "auto-scaling-group":
-			value = group
-		case "key":
-			value = t.Key
-		case "value":
-			value = t.Value
-		case "propagate-at-launch":
-			value = map[bool]string{true: "true", false: "false"}[t.PropagateAtLaunch]
-		default:
-			return false, wire.Errorf("ValidationError", "Filter type %s is not correct. Allowed filters are: auto-scaling-group, key, value, "+
-				"propagate-at-launch", f.Name)
-		}
-		if !slices.Contains(f.Values, value) {
-			return false, nil
-		}
-	}
-	return true, nil
+		return nil
+	})
 }

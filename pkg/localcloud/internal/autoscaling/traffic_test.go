@@ -91,9 +91,15 @@ func (s *servers) Instance(id string) (ec2.InstanceInfo, bool) {
 	return *i, true
 }
 
+func (s *servers) LaunchNeeds(string, string, []string, map[string]string) []wire.Access { return nil }
+
 func (s *servers) ResolveTemplate(id, version string) (ec2.TemplateInfo, error) {
 	return newCloud().ResolveTemplate(id, version)
 }
+
+func (s *servers) HasVPC(string) bool { return true }
+
+func (s *servers) HasSecurityGroup(string, string) bool { return true }
 
 func (s *servers) Subnet(id string) (ec2.SubnetInfo, bool) { return newCloud().Subnet(id) }
 

@@ -57,10 +57,9 @@ func (p *pass) refresh() *turnover {
 	}
 	before := *r
 	defer func() {
-		if r.Status != before.Status || r.Reason != before.Reason || r.Percent != before.Percent || r.ToUpdate != before.ToUpdate ||
-			r.Checkpoint != before.Checkpoint || r.CheckpointAt != before.CheckpointAt || r.ProgressAt != before.ProgressAt {
-			p.dirty = true
-		}
+		p.dirty = p.dirty || r.Status != before.Status || r.Reason != before.Reason || r.Percent != before.Percent ||
+			r.ToUpdate != before.ToUpdate || r.Checkpoint != before.Checkpoint || r.CheckpointAt != before.CheckpointAt ||
+			r.ProgressAt != before.ProgressAt
 	}()
 	if r.Status == statusPending {
 		r.Status, r.ProgressAt = statusInProgress, p.now
@@ -108,12 +107,11 @@ func (p *pass) replace(r *refresh) *turnover {
 	t := p.turnover(r)
 	done := p.count(func(i *instance) bool { return p.replaced(r, i) })
 	p.measure(r, done)
-	if r.Status == statusInProgress && p.atCheckpoint(r, done) {
-		t.target = min(t.target, p.portion(r))
-		return t
-	}
 	if r.Status == statusInProgress {
-		t.target = min(t.target, p.portion(r))
+		waits := p.atCheckpoint(r, done)
+		if t.target = min(t.target, p.portion(r, r.Checkpoint)); waits {
+			return t
+		}
 	}
 	blocked := p.blocked(r, t)
 	if len(t.old) == 0 && blocked == "" && done >= p.Desired-len(t.held) && p.settled(r) {
@@ -186,18 +184,22 @@ func (p *pass) measure(r *refresh, done int) {
 	r.Percent = min(r.Percent, percent)
 }
 
-// portion is how many instances may be new before the next checkpoint.
-func (p *pass) portion(r *refresh) int {
+// portion is how many instances may be new before a checkpoint.
+func (p *pass) portion(r *refresh, checkpoint int) int {
 	checkpoints := r.Preferences.CheckpointPercentages
-	if r.Checkpoint >= len(checkpoints) {
+	if checkpoint >= len(checkpoints) {
 		return p.Desired
 	}
-	return (p.Desired*checkpoints[r.Checkpoint] + 99) / 100
+	return (p.Desired*checkpoints[checkpoint] + 99) / 100
 }
 
-// atCheckpoint reports whether the refresh waits at a checkpoint. There is no wait after the last one.
+// atCheckpoint reports whether the refresh waits at a checkpoint. There is no wait after the last one, and none at one that is passed
+// together with the next.
 func (p *pass) atCheckpoint(r *refresh, done int) bool {
-	if r.Checkpoint+1 >= len(r.Preferences.CheckpointPercentages) || done < p.portion(r) {
+	for r.Checkpoint+2 < len(r.Preferences.CheckpointPercentages) && done >= p.portion(r, r.Checkpoint+1) {
+		r.Checkpoint++
+	}
+	if r.Checkpoint+1 >= len(r.Preferences.CheckpointPercentages) || done < p.portion(r, r.Checkpoint) {
 		return false
 	}
 	if r.CheckpointAt.IsZero() {
@@ -285,8 +287,7 @@ func (p *pass) turnOver(t *turnover) {
 		return p.replaced(r, i) || !p.fresh(i) && p.serving(i)
 	})
 	size := p.size()
-	// At a checkpoint, as many old instances stay as new ones are not wanted yet.
-	allowed := len(t.old) - max(0, p.Desired-len(t.held)-t.target)
+	allowed := len(t.old) - p.kept(t)
 	old := slices.SortedStableFunc(slices.Values(t.old), func(a, b *instance) int {
 		return cmp.Or(rank(p.serving(a), p.serving(b)), a.Launched.Compare(b.Launched))
 	})
@@ -312,6 +313,21 @@ func (p *pass) turnOver(t *turnover) {
 		p.retire(i, at(p.now, "an instance was taken out of service in response to an instance refresh."),
 			at(p.now, "instance %s was selected for termination.", i.ID))
 	}
+}
+
+// kept is how many old instances stay: at a checkpoint as many as new ones are not wanted yet.
+func (p *pass) kept(t *turnover) int { return max(0, p.Desired-len(t.held)-t.target) }
+
+// ahead is how many instances the group may have beyond its size: those that take the place of old ones which are still to go. So it
+// scales in as at any other time where there is nothing to replace, or nothing before the next checkpoint.
+func (p *pass) ahead(t *turnover) int {
+	old := 0
+	for _, i := range t.old {
+		if i.active() {
+			old++
+		}
+	}
+	return max(0, min(t.upper-p.Desired, old-p.kept(t)))
 }
 
 // rank orders what is not so before what is.

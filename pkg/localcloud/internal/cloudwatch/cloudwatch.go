@@ -9,11 +9,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/ingot-build/ingot/pkg/localcloud/internal/service"
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/store"
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/wire"
 )
@@ -63,19 +63,23 @@ func New(o Options) (*Service, error) {
 	return &Service{options: o, state: document}, nil
 }
 
-// API returns the operations. The AWS CLI calls them in the JSON protocol, Terraform in the query protocol.
+// API returns the operations. The AWS CLI calls them in the JSON protocol, older SDKs in the query protocol, newer ones in CBOR.
 func (s *Service) API() wire.Service {
 	return wire.Service{
-		Name: Name, Protocol: wire.AWSQuery, Version: "2010-08-01", Target: "GraniteServiceVersion20100801",
+		Name: Name, Prefix: "cloudwatch", Protocol: wire.AWSQuery, Version: "2010-08-01", Target: "GraniteServiceVersion20100801",
 		Namespace: "http://monitoring.amazonaws.com/doc/2010-08-01/",
 		Actions: map[string]wire.Action{
-			"PutMetricAlarm":      wire.Do(s.putMetricAlarm),
-			"DescribeAlarms":      wire.Do(s.describeAlarms),
-			"SetAlarmState":       wire.Do(s.setAlarmState),
-			"DeleteAlarms":        wire.Do(s.deleteAlarms),
-			"ListTagsForResource": wire.Do(s.listTagsForResource),
-			"TagResource":         wire.Do(s.tagResource),
-			"UntagResource":       wire.Do(s.untagResource),
+			"PutMetricAlarm":      wire.Do(s.putMetricAlarm, s.putting),
+			"DescribeAlarms":      wire.DoUnscoped(s.describeAlarms),
+			"SetAlarmState":       wire.Do(s.setAlarmState, func(in *setAlarmStateInput) []wire.Access { return []wire.Access{s.on(in.AlarmName)} }),
+			"DeleteAlarms":        wire.Do(s.deleteAlarms, s.deleting),
+			"ListTagsForResource": wire.Do(s.listTagsForResource, func(in *resourceInput) []wire.Access { return []wire.Access{s.onResource(in.ResourceARN)} }),
+			"TagResource": wire.Do(s.tagResource, func(in *tagResourceInput) []wire.Access {
+				return []wire.Access{tagged(s.onResource(in.ResourceARN), in.Tags)}
+			}),
+			"UntagResource": wire.Do(s.untagResource, func(in *untagResourceInput) []wire.Access {
+				return []wire.Access{s.onResource(in.ResourceARN).With(map[string][]string{"aws:TagKeys": in.TagKeys})}
+			}),
 		},
 	}
 }
@@ -97,14 +101,14 @@ func (s *Service) putMetricAlarm(_ context.Context, in *putMetricAlarmInput) (*w
 	}
 	in.defaults()
 	return nil, s.state.Update(func(st *state) error {
-		now := now()
+		now := service.Millis()
 		a, exists := st.Alarms[in.AlarmName]
 		if !exists {
 			a = alarm{
 				StateValue: stateInsufficientData, StateReason: "Unchecked: Initial alarm creation", Updated: now, Transitioned: now,
 			}
 			var err error
-			if a.Tags, err = addTags(nil, in.Tags); err != nil { // AWS ignores the tags of an update
+			if a.Tags, err = tagging().Set(nil, in.Tags); err != nil { // AWS ignores the tags of an update
 				return err
 			}
 		}
@@ -117,7 +121,7 @@ func (s *Service) putMetricAlarm(_ context.Context, in *putMetricAlarmInput) (*w
 type setAlarmStateInput struct {
 	AlarmName       string `query:"AlarmName" wire:"required"`
 	StateValue      string `query:"StateValue" wire:"required,enum=OK|ALARM|INSUFFICIENT_DATA"`
-	StateReason     string `query:"StateReason" wire:"required"`
+	StateReason     string `query:"StateReason" wire:"required,empty"`
 	StateReasonData string `query:"StateReasonData"`
 }
 
@@ -130,7 +134,7 @@ func (s *Service) setAlarmState(_ context.Context, in *setAlarmStateInput) (*wir
 		if !ok {
 			return notFound("ResourceNotFound", "Alarm %s does not exist", in.AlarmName)
 		}
-		now := now()
+		now := service.Millis()
 		if a.StateValue != in.StateValue {
 			a.Transitioned = now
 		}
@@ -174,7 +178,7 @@ type describeAlarmsInput struct {
 }
 
 type describeAlarmsOutput struct {
-	MetricAlarms list[alarmView]
+	MetricAlarms service.List[alarmView]
 	NextToken    string `xml:",omitempty" json:",omitempty"`
 }
 
@@ -204,22 +208,21 @@ func (s *Service) describeAlarms(_ context.Context, in *describeAlarmsInput) (*d
 	case len(in.AlarmNames) > 0 && in.MaxRecords == nil:
 		size = maxPage
 	}
-	out := &describeAlarmsOutput{MetricAlarms: list[alarmView]{[]alarmView{}}}
+	out := &describeAlarmsOutput{}
 	if len(in.AlarmTypes) > 0 && !slices.Contains(in.AlarmTypes, "MetricAlarm") {
 		return out, nil
 	}
 	return out, s.state.View(func(st state) error {
-		for _, name := range slices.Sorted(maps.Keys(st.Alarms)) {
-			a := st.Alarms[name]
-			if name < in.NextToken || !in.matches(a) {
+		for _, a := range service.Sorted(st.Alarms) {
+			if a.AlarmName < in.NextToken || !in.matches(a) {
 				continue
 			}
 			if len(out.MetricAlarms.Members) == size {
-				out.NextToken = name
+				out.NextToken = a.AlarmName
 				break
 			}
 			out.MetricAlarms.Members = append(out.MetricAlarms.Members, alarmView{
-				settings: a.settings, AlarmARN: s.arn(name), StateValue: a.StateValue, StateReason: a.StateReason,
+				settings: a.settings, AlarmARN: s.arnPrefix() + a.AlarmName, StateValue: a.StateValue, StateReason: a.StateReason,
 				StateReasonData: a.StateReasonData, StateUpdatedTimestamp: wire.Epoch{Time: a.Updated},
 				StateTransitionedTimestamp:         wire.Epoch{Time: a.Transitioned},
 				AlarmConfigurationUpdatedTimestamp: wire.Epoch{Time: a.Configured},
@@ -237,22 +240,9 @@ func (in *describeAlarmsInput) matches(a alarm) bool {
 		(in.ActionPrefix == "" || slices.ContainsFunc(actions, func(arn string) bool { return strings.HasPrefix(arn, in.ActionPrefix) }))
 }
 
-// list is a list in an answer: an array in JSON. In XML, AWS writes the element of an empty list too.
-type list[T any] struct {
-	Members []T `xml:"member"`
-}
-
-// MarshalJSON writes the members alone.
-func (l list[T]) MarshalJSON() ([]byte, error) { return json.Marshal(l.Members) }
-
-func (s *Service) arn(name string) string { return s.arnPrefix() + name }
-
 func (s *Service) arnPrefix() string {
 	return fmt.Sprintf("arn:aws:cloudwatch:%s:%s:alarm:", s.options.Region, s.options.AccountID)
 }
-
-// now returns the time as the API shows it, in milliseconds.
-func now() time.Time { return time.Now().UTC().Truncate(time.Millisecond) }
 
 func invalid(format string, args ...any) *wire.Error {
 	return wire.Errorf("ValidationError", format, args...)

@@ -10,7 +10,13 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	sdkcloudwatch "github.com/aws/aws-sdk-go-v2/service/cloudwatch"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatch/types"
+	"github.com/aws/smithy-go"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/store"
@@ -26,7 +32,7 @@ func newService(t *testing.T, st store.Store) *Service {
 	return s
 }
 
-// client calls a service in both of its protocols, without signatures' checks.
+// client calls a service in its JSON and its query protocol, without signatures' checks.
 type client struct {
 	t   *testing.T
 	url string
@@ -39,6 +45,11 @@ func newClient(t *testing.T, s *Service) client {
 }
 
 func (c client) send(contentType, target, body string) (int, []byte) {
+	status, _, answer := c.sendAll(contentType, target, body)
+	return status, answer
+}
+
+func (c client) sendAll(contentType, target, body string) (int, http.Header, []byte) {
 	c.t.Helper()
 	req, err := http.NewRequestWithContext(c.t.Context(), http.MethodPost, c.url, strings.NewReader(body))
 	if err != nil {
@@ -58,7 +69,7 @@ func (c client) send(contentType, target, body string) (int, []byte) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	return resp.StatusCode, answer
+	return resp.StatusCode, resp.Header, answer
 }
 
 // json makes a call as the AWS CLI does.
@@ -138,6 +149,65 @@ func TestBothProtocols(t *testing.T) {
 	}
 }
 
+// TestCBOR has the SDK put an alarm and read it, which speaks CBOR.
+func TestCBOR(t *testing.T) {
+	c := newClient(t, newService(t, store.Memory()))
+	sdk := sdkcloudwatch.New(sdkcloudwatch.Options{
+		Region: "us-west-1", BaseEndpoint: &c.url, Credentials: credentials.NewStaticCredentialsProvider("AKIA", "secret", ""),
+		HTTPClient: checkedClient{t},
+	})
+	begun := time.Now().Truncate(time.Second)
+	_, err := sdk.PutMetricAlarm(t.Context(), &sdkcloudwatch.PutMetricAlarmInput{
+		AlarmName: aws.String("fives"), Namespace: aws.String("AWS/EC2"), MetricName: aws.String("CPUUtilization"), Statistic: types.StatisticSum,
+		Period: aws.Int32(60), EvaluationPeriods: aws.Int32(2), Threshold: aws.Float64(-1.5),
+		ComparisonOperator: types.ComparisonOperatorGreaterThanThreshold,
+		Dimensions:         []types.Dimension{{Name: aws.String("LoadBalancer"), Value: aws.String("app/hello/1")}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := sdk.DescribeAlarms(t.Context(), &sdkcloudwatch.DescribeAlarmsInput{AlarmNames: []string{"fives"}})
+	if err != nil || len(out.MetricAlarms) != 1 {
+		t.Fatalf("%+v, %v", out, err)
+	}
+	a := out.MetricAlarms[0]
+	if aws.ToFloat64(a.Threshold) != -1.5 || aws.ToInt32(a.Period) != 60 || !aws.ToBool(a.ActionsEnabled) || aws.ToString(a.Dimensions[0].Value) != "app/hello/1" ||
+		a.StateValue != types.StateValueInsufficientData || a.StateUpdatedTimestamp.Before(begun) || a.StateUpdatedTimestamp.After(time.Now()) {
+		t.Errorf("alarm: %+v", a)
+	}
+	_, err = sdk.SetAlarmState(t.Context(), &sdkcloudwatch.SetAlarmStateInput{AlarmName: aws.String("x"), StateReason: aws.String(""), StateValue: types.StateValueOk})
+	if e, ok := errors.AsType[*types.ResourceNotFound](err); !ok || e.ErrorMessage() != "Alarm x does not exist" {
+		t.Errorf("set an unknown alarm's state: %v", err)
+	}
+	_, err = sdk.PutMetricData(t.Context(), &sdkcloudwatch.PutMetricDataInput{Namespace: aws.String("a")})
+	if e, ok := errors.AsType[smithy.APIError](err); !ok || e.ErrorCode() != "UnknownOperationException" {
+		t.Errorf("an operation that is not there: %v", err)
+	}
+}
+
+// checkedClient checks that answers are in the protocol of the request.
+type checkedClient struct{ t *testing.T }
+
+func (c checkedClient) Do(r *http.Request) (*http.Response, error) {
+	resp, err := http.DefaultClient.Do(r)
+	if err == nil && (resp.Header.Get("Smithy-Protocol") != "rpc-v2-cbor" || resp.Header.Get("Content-Type") != "application/cbor") {
+		c.t.Errorf("headers of the answer: %v", resp.Header)
+	}
+	return resp, err
+}
+
+// TestJSONVersion checks that an answer is of the version of JSON that the request is.
+func TestJSONVersion(t *testing.T) {
+	c := newClient(t, newService(t, store.Memory()))
+	for _, want := range []string{"application/x-amz-json-1.0", "application/x-amz-json-1.1"} {
+		for _, action := range []string{"DescribeAlarms", "PutMetricData"} {
+			if _, header, _ := c.sendAll(want, "GraniteServiceVersion20100801."+action, "{}"); header.Get("Content-Type") != want {
+				t.Errorf("%s is answered as %s", want, header.Get("Content-Type"))
+			}
+		}
+	}
+}
+
 func TestState(t *testing.T) {
 	st := store.Memory()
 	s := newService(t, st)
@@ -214,6 +284,8 @@ func TestRefusals(t *testing.T) {
 		"bad period":      {"PutMetricAlarm", put(`"Period":60`, `"Period":61`), "ValidationError"},
 		"looks too far":   {"PutMetricAlarm", put(`"EvaluationPeriods":2`, `"EvaluationPeriods":1441`), "ValidationError"},
 		"both":            {"PutMetricAlarm", put(`"Tags":[`, `"Metrics":[{"Id":"m","Expression":"1"}],"Tags":[`), "ValidationError"},
+		"topic's name":    {"PutMetricAlarm", put(`"Tags":[`, `"AlarmActions":["topic"],"Tags":[`), "ValidationError"},
+		"short ARN":       {"PutMetricAlarm", put(`"Tags":[`, `"OKActions":["arn:aws:sns:us-west-1:topic"],"Tags":[`), "ValidationError"},
 		"unknown state":   {"SetAlarmState", `{"AlarmName":"a","StateValue":"BAD","StateReason":""}`, "ValidationException"},
 		"unknown alarm":   {"SetAlarmState", `{"AlarmName":"a","StateValue":"OK","StateReason":""}`, "ResourceNotFound"},
 		"bad reason data": {"SetAlarmState", `{"AlarmName":"a","StateValue":"OK","StateReason":"","StateReasonData":"{"}`, "InvalidFormat"},

@@ -1,6 +1,11 @@
 package cloudwatch
 
-import "slices"
+import (
+	"regexp"
+	"slices"
+
+	"github.com/ingot-build/ingot/pkg/localcloud/internal/service"
+)
 
 // Limits of AWS: https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html.
 const (
@@ -15,7 +20,7 @@ const (
 
 type putMetricAlarmInput struct {
 	settings
-	Tags []tag `query:"Tags"`
+	Tags []service.Tag `query:"Tags"`
 }
 
 // settings are what PutMetricAlarm says of an alarm and DescribeAlarms shows.
@@ -88,6 +93,10 @@ func (s *settings) defaults() {
 	}
 }
 
+// actionARN is the form of what an alarm can set off, such as arn:aws:sns:us-west-1:012345678901:topic and
+// arn:aws:automate:us-west-1:ec2:stop.
+var actionARN = regexp.MustCompile(`^arn:aws[a-z-]*:(sns|autoscaling|ec2|automate|swf|ssm|ssm-incidents|lambda|aiops):[a-z0-9-]+:(\d{12}:.+|ec2:[a-z]+)$`)
+
 // check finds what AWS would not take, beyond what the wire tags say.
 func (s *settings) check() error {
 	if s.AlarmName == "" || len(s.AlarmName) > maxName {
@@ -96,6 +105,11 @@ func (s *settings) check() error {
 	for _, actions := range [][]string{s.OKActions, s.AlarmActions, s.InsufficientDataActions} {
 		if len(actions) > maxActions {
 			return invalid("An alarm can have at most %d actions for a state.", maxActions)
+		}
+		for _, arn := range actions {
+			if !actionARN.MatchString(arn) {
+				return invalid("Invalid arn syntax: %s", arn)
+			}
 		}
 	}
 	if *s.EvaluationPeriods < 1 {

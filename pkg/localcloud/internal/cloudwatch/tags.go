@@ -2,19 +2,18 @@ package cloudwatch
 
 import (
 	"context"
-	"maps"
-	"slices"
 	"strings"
 
+	"github.com/ingot-build/ingot/pkg/localcloud/internal/service"
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/wire"
 )
 
-// maxTags is how many tags an alarm can have.
-const maxTags = 50
-
-type tag struct {
-	Key   string `query:"Key" wire:"required"`
-	Value string `query:"Value" wire:"required"`
+// tagging returns how tags are refused.
+func tagging() service.Tagging {
+	return service.Tagging{
+		Invalid: "InvalidParameterValue",
+		TooMany: wire.Errorf("InvalidParameterValue", "An alarm can have at most %d tags.", service.MaxTags),
+	}
 }
 
 type resourceInput struct {
@@ -31,39 +30,20 @@ func (s *Service) alarmOf(st state, arn string) (string, alarm, error) {
 	return name, a, nil
 }
 
-// addTags adds tags to the map, which may be nil, and returns it.
-func addTags(tags map[string]string, more []tag) (map[string]string, error) {
-	if tags == nil {
-		tags = map[string]string{}
-	}
-	for _, t := range more {
-		if t.Key == "" || len(t.Key) > 128 || len(t.Value) > 256 {
-			return nil, wire.Errorf("InvalidParameterValue", "The tag %q is not valid: a key has 1 to 128 characters, a value up to 256.", t.Key)
-		}
-		tags[t.Key] = t.Value
-	}
-	if len(tags) > maxTags {
-		return nil, wire.Errorf("InvalidParameterValue", "An alarm can have at most %d tags.", maxTags)
-	}
-	return tags, nil
-}
-
-type listTagsOutput struct{ Tags list[tag] }
+type listTagsOutput struct{ Tags service.List[service.Tag] }
 
 func (s *Service) listTagsForResource(_ context.Context, in *resourceInput) (*listTagsOutput, error) {
-	out := &listTagsOutput{list[tag]{[]tag{}}}
+	out := &listTagsOutput{}
 	return out, s.state.View(func(st state) error {
 		_, a, err := s.alarmOf(st, in.ResourceARN)
-		for _, key := range slices.Sorted(maps.Keys(a.Tags)) {
-			out.Tags.Members = append(out.Tags.Members, tag{key, a.Tags[key]})
-		}
+		out.Tags.Members = service.Tags(a.Tags)
 		return err
 	})
 }
 
 type tagResourceInput struct {
 	resourceInput
-	Tags []tag `query:"Tags" wire:"required"`
+	Tags []service.Tag `query:"Tags" wire:"required"`
 }
 
 func (s *Service) tagResource(_ context.Context, in *tagResourceInput) (*wire.Empty, error) {
@@ -72,7 +52,7 @@ func (s *Service) tagResource(_ context.Context, in *tagResourceInput) (*wire.Em
 		if err != nil {
 			return err
 		}
-		a.Tags, err = addTags(a.Tags, in.Tags)
+		a.Tags, err = tagging().Set(a.Tags, in.Tags)
 		st.Alarms[name] = a
 		return err
 	})
@@ -89,9 +69,7 @@ func (s *Service) untagResource(_ context.Context, in *untagResourceInput) (*wir
 		if err != nil {
 			return err
 		}
-		for _, key := range in.TagKeys {
-			delete(a.Tags, key)
-		}
+		a.Tags = service.RemoveTags(a.Tags, in.TagKeys)
 		st.Alarms[name] = a
 		return nil
 	})

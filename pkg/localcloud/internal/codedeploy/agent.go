@@ -51,8 +51,6 @@ type agent struct {
 }
 
 func (s *Service) agentOf(d *deployment, instance string) *agent {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	r := *d.Revision.S3
 	env := []string{
 		"DEPLOYMENT_ID=" + d.ID, "APPLICATION_NAME=" + d.Application, "DEPLOYMENT_GROUP_NAME=" + d.Group, "DEPLOYMENT_GROUP_ID=" + d.GroupID,
@@ -218,8 +216,8 @@ func (a *agent) runScript(ctx context.Context, env []string, folder string, scri
 	err = a.machines.Exec(timed, a.id, compute.Command{
 		Args: []string{"/bin/bash", "-c", runScript, "codedeploy", state, script.RunAs, file}, Env: env, Stdout: stdout, Stderr: stderr,
 	})
-	stdout.flush()
-	stderr.flush()
+	stdout.Flush()
+	stderr.Flush()
 	if err == nil {
 		return nil
 	}

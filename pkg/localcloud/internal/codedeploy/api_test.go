@@ -75,7 +75,7 @@ func TestGroupThroughSDK(t *testing.T) {
 		t.Errorf("hook (-want +got):\n%s", diff)
 	}
 
-	// A hook that is gone stays away until an update names the Auto Scaling group.
+	// A hook that is gone stays away until an update takes the Auto Scaling group out, and another one puts it in.
 	b.cloud.DeleteHook("web", hook)
 	update := &sdk.UpdateDeploymentGroupInput{ApplicationName: name, CurrentDeploymentGroupName: name, OutdatedInstancesStrategy: "IGNORE"}
 	_, err = c.UpdateDeploymentGroup(ctx, update)
@@ -86,6 +86,14 @@ func TestGroupThroughSDK(t *testing.T) {
 	update.AutoScalingGroups = []string{"web"}
 	_, err = c.UpdateDeploymentGroup(ctx, update)
 	must(err)
+	if still := *get().AutoScalingGroups[0].Hook; still != hook || len(b.cloud.hooks) != 0 {
+		t.Errorf("an update that changes no group repairs hook %q to %q: %v", hook, still, b.cloud.hooks)
+	}
+	for _, names := range [][]string{{}, {"web"}} {
+		update.AutoScalingGroups = names
+		_, err = c.UpdateDeploymentGroup(ctx, update)
+		must(err)
+	}
 	repaired := *get().AutoScalingGroups[0].Hook
 	if repaired == hook || !b.cloud.HasHook("web", repaired) {
 		t.Errorf("hook %q is not repaired: %v", repaired, b.cloud.hooks)
@@ -185,19 +193,8 @@ func TestGroupErrors(t *testing.T) {
 }
 
 func TestConfigs(t *testing.T) {
-	b, ctx := newBench(t), t.Context()
-	defer b.Close()
-	c := b.client()
-	list, err := c.ListDeploymentConfigs(ctx, &sdk.ListDeploymentConfigsInput{})
-	if err != nil || len(list.DeploymentConfigsList) != 3 {
-		t.Errorf("configs: %v, %v", list, err)
-	}
-	one, err := c.GetDeploymentConfig(ctx, &sdk.GetDeploymentConfigInput{DeploymentConfigName: aws.String(halfAtATime)})
-	if err != nil || one.DeploymentConfigInfo.MinimumHealthyHosts.Value != 50 {
-		t.Errorf("config: %v, %v", one, err)
-	}
-	if _, err := c.GetDeploymentConfig(ctx, &sdk.GetDeploymentConfigInput{DeploymentConfigName: aws.String("none")}); errorCode(err) != "DeploymentConfigDoesNotExistException" {
-		t.Errorf("a config that is not there: %v", err)
+	if _, err := findConfig("none"); err == nil {
+		t.Error("a config is found that is not there")
 	}
 	for _, test := range []struct {
 		config string
@@ -212,6 +209,19 @@ func TestConfigs(t *testing.T) {
 		}
 		if got := c.HealthyHosts.of(test.n); got != test.want {
 			t.Errorf("%s of %d keeps %d healthy, want %d", test.config, test.n, got, test.want)
+		}
+	}
+}
+
+func TestDeploymentIDs(t *testing.T) {
+	b := newBench(t)
+	defer b.Close()
+	for id, want := range map[string]string{
+		"": "DeploymentIdRequiredException", "junk": "InvalidDeploymentIdException", "d-abc": "InvalidDeploymentIdException",
+		"d-ABCDEF123": "DeploymentDoesNotExistException",
+	} {
+		if _, err := b.getDeployment(t.Context(), &deploymentID{id}); errorCode(err) != want {
+			t.Errorf("%q: %v, want %s", id, err, want)
 		}
 	}
 }

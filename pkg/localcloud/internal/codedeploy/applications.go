@@ -12,12 +12,11 @@ import (
 
 // application is an application as the store keeps it.
 type application struct {
-	ID        string            `json:"id"`
-	Name      string            `json:"name"`
-	Created   time.Time         `json:"created"`
-	Tags      map[string]string `json:"tags,omitempty"`
-	Groups    map[string]*group `json:"groups"` // by name
-	Revisions []*revision       `json:"revisions,omitempty"`
+	ID      string            `json:"id"`
+	Name    string            `json:"name"`
+	Created time.Time         `json:"created"`
+	Tags    map[string]string `json:"tags,omitempty"`
+	Groups  map[string]*group `json:"groups"` // by name
 }
 
 type applicationInfo struct {
@@ -84,7 +83,7 @@ func (s *Service) createApplication(_ context.Context, in *createApplicationInpu
 		return nil, wire.Errorf("InvalidComputePlatformException",
 			"The computePlatform is invalid. The computePlatform should be Lambda, Server, or ECS.")
 	}
-	a := &application{ID: newID(), Name: in.Name, Created: time.Now().UTC(), Groups: map[string]*group{}}
+	a := &application{ID: wire.UUID(), Name: in.Name, Created: time.Now().UTC(), Groups: map[string]*group{}}
 	return &createApplicationOutput{a.ID}, s.change(func() (err error) {
 		if _, exists := s.state.Applications[in.Name]; exists {
 			return wire.Errorf("ApplicationAlreadyExistsException", "Application already exists: %s", in.Name)
@@ -113,65 +112,6 @@ func (s *Service) getApplication(_ context.Context, in *applicationName) (*getAp
 			out.Application = a.info()
 		}
 		return err
-	})
-}
-
-type updateApplicationInput struct {
-	Name    string `json:"applicationName"`
-	NewName string `json:"newApplicationName"`
-}
-
-// updateApplication renames an application.
-func (s *Service) updateApplication(_ context.Context, in *updateApplicationInput) (*wire.Empty, error) {
-	s.changing.Lock()
-	defer s.changing.Unlock()
-	return nil, s.change(func() error {
-		a, err := s.application(in.Name)
-		if err != nil || in.NewName == in.Name {
-			return err
-		}
-		if err := checkApplicationName(in.NewName); err != nil {
-			return err
-		}
-		if s.state.Applications[in.NewName] != nil {
-			return wire.Errorf("ApplicationAlreadyExistsException", "Application already exists: %s", in.NewName)
-		}
-		delete(s.state.Applications, in.Name)
-		s.state.Applications[in.NewName], a.Name = a, in.NewName
-		for _, g := range a.Groups {
-			g.Application = in.NewName
-		}
-		for _, d := range s.state.Deployments {
-			if d.Application == in.Name {
-				d.Application = in.NewName
-			}
-		}
-		return nil
-	})
-}
-
-type batchGetApplicationsInput struct {
-	Names []string `json:"applicationNames"`
-}
-
-type batchGetApplicationsOutput struct {
-	Infos []*applicationInfo `json:"applicationsInfo"`
-}
-
-func (s *Service) batchGetApplications(_ context.Context, in *batchGetApplicationsInput) (*batchGetApplicationsOutput, error) {
-	if err := checkBatch(len(in.Names), maxBatch, "ApplicationNameRequiredException"); err != nil {
-		return nil, err
-	}
-	out := &batchGetApplicationsOutput{Infos: []*applicationInfo{}}
-	return out, s.locked(func() error {
-		for _, name := range in.Names {
-			a, err := s.application(name)
-			if err != nil {
-				return err
-			}
-			out.Infos = append(out.Infos, a.info())
-		}
-		return nil
 	})
 }
 

@@ -1,10 +1,8 @@
 package codedeploy
 
 import (
-	"context"
 	"math"
 	"slices"
-	"time"
 
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/wire"
 )
@@ -33,16 +31,15 @@ func (h healthyHosts) of(n int) int {
 // config is a deployment configuration. There are the predefined ones of the compute platform Server only.
 type config struct {
 	Name         string
-	ID           string // the same on every cloud
 	HealthyHosts healthyHosts
 }
 
 func configs() []config {
 	return []config{
-		{allAtOnce, "00000000-0000-4000-8000-000000000003", healthyHosts{"FLEET_PERCENT", 0}},
-		{halfAtATime, "00000000-0000-4000-8000-000000000002", healthyHosts{"FLEET_PERCENT", 50}},
+		{allAtOnce, healthyHosts{"FLEET_PERCENT", 0}},
+		{halfAtATime, healthyHosts{"FLEET_PERCENT", 50}},
 		// As AWS answers it: deploy to at most one instance at a time.
-		{oneAtATime, "00000000-0000-4000-8000-000000000001", healthyHosts{"MOST_CONCURRENCY", 1}},
+		{oneAtATime, healthyHosts{"MOST_CONCURRENCY", 1}},
 	}
 }
 
@@ -56,48 +53,4 @@ func findConfig(name string) (config, error) {
 		return config{}, wire.Errorf("DeploymentConfigDoesNotExistException", "No Deployment Configuration found for name: %s", name)
 	}
 	return all[i], nil
-}
-
-type configName struct {
-	Name string `json:"deploymentConfigName"`
-}
-
-type configInfo struct {
-	ID                  string       `json:"deploymentConfigId"`
-	Name                string       `json:"deploymentConfigName"`
-	ComputePlatform     string       `json:"computePlatform"`
-	CreateTime          wire.Epoch   `json:"createTime"`
-	MinimumHealthyHosts healthyHosts `json:"minimumHealthyHosts"`
-}
-
-type getConfigOutput struct {
-	Info configInfo `json:"deploymentConfigInfo"`
-}
-
-func (s *Service) getDeploymentConfig(_ context.Context, in *configName) (*getConfigOutput, error) {
-	if in.Name == "" {
-		return nil, wire.Errorf("DeploymentConfigNameRequiredException", "The deployment configuration name was not specified.")
-	}
-	c, err := findConfig(in.Name)
-	if err != nil {
-		return nil, err
-	}
-	// The API's own version is their age.
-	created := wire.Epoch{Time: time.Date(2014, 10, 6, 0, 0, 0, 0, time.UTC)}
-	return &getConfigOutput{configInfo{c.ID, c.Name, server, created, c.HealthyHosts}}, nil
-}
-
-type listConfigsOutput struct {
-	Names     []string `json:"deploymentConfigsList"`
-	NextToken string   `json:"nextToken,omitempty"`
-}
-
-func (s *Service) listDeploymentConfigs(_ context.Context, in *listInput) (*listConfigsOutput, error) {
-	var out listConfigsOutput
-	for _, c := range configs() {
-		out.Names = append(out.Names, c.Name)
-	}
-	var err error
-	out.Names, out.NextToken, err = page(out.Names, in.NextToken)
-	return &out, err
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"regexp"
 	"slices"
 	"time"
 
@@ -85,6 +86,9 @@ func (d *deployment) done() bool {
 }
 
 // newDeploymentID returns an ID of AWS's form: d- and 9 capitals and digits.
+// deploymentIDForm is the form of a deployment's ID.
+var deploymentIDForm = regexp.MustCompile(`^d-[A-Z0-9]{9}$`)
+
 func newDeploymentID() string { return "d-" + rand.Text()[:9] }
 
 // find returns the deployment of that ID, or nil; the caller holds the lock.
@@ -101,6 +105,9 @@ func (s *Service) find(id string) *deployment {
 func (s *Service) deployment(id string) (*deployment, error) {
 	if id == "" {
 		return nil, wire.Errorf("DeploymentIdRequiredException", "At least one deployment ID must be specified.")
+	}
+	if !deploymentIDForm.MatchString(id) {
+		return nil, wire.Errorf("InvalidDeploymentIdException", "Specified DeploymentId is not in the valid format: %s", id)
 	}
 	d := s.find(id)
 	if d == nil {
@@ -124,18 +131,12 @@ const maxDeployments = 1000
 
 // add makes a deployment of the group known, which begins once the change that it is part of is saved; the caller holds the lock.
 func (s *Service) add(g *group, d *deployment) {
-	now := time.Now().UTC()
 	d.ID, d.Application, d.Group, d.GroupID = newDeploymentID(), g.Application, g.Name, g.ID
 	d.Previous, d.Style, d.LoadBalancer = g.Target, g.Style, g.LoadBalancer
 	d.ConfigName, d.FileExists = cmp.Or(d.ConfigName, g.ConfigName), cmp.Or(d.FileExists, "DISALLOW")
 	d.OwnAlarms = d.Alarms != nil
 	d.AutoRollback, d.Alarms = cmp.Or(d.AutoRollback, g.AutoRollback), cmp.Or(d.Alarms, g.Alarms)
-	d.Status, d.Created = statusCreated, now
-	r := s.state.Applications[g.Application].register(d.Revision, "", now)
-	r.LastUsed = now
-	if r.FirstUsed.IsZero() {
-		r.FirstUsed = now
-	}
+	d.Status, d.Created = statusCreated, time.Now().UTC()
 	g.LastAttempted = d.ID
 	s.state.Deployments = append(s.state.Deployments, d)
 	if extra := len(s.state.Deployments) - maxDeployments; extra > 0 {

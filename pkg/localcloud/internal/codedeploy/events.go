@@ -40,32 +40,43 @@ func runsPrevious(name string) bool {
 }
 
 // deployTo takes one instance through the events that it has not been through.
-func (s *Service) deployTo(ctx context.Context, d *deployment, t *target) {
+func (s *Service) deployTo(ctx context.Context, d *deployment, instance string) {
 	ctx, lose := context.WithCancelCause(ctx)
 	defer lose(nil)
-	if !s.exists(t.ID) {
-		s.lost(d, t)
+	if !s.exists(instance) {
+		s.lost(d, instance)
 		return
 	}
-	go s.watchInstance(ctx, t.ID, lose)
-	a := s.agentOf(d, t.ID)
-	err := s.waitBooted(ctx, t.ID)
-	for _, e := range t.Events {
+	go s.watchInstance(ctx, instance, lose)
+	if s.options.Deployment != nil {
+		_ = s.options.Deployment(ctx)
+	}
+	a := s.agentOf(d, instance)
+	var events []event // as they are now; nobody else changes them
+	_ = s.locked(func() error {
+		if t := s.targetOf(d, instance); t != nil {
+			for _, e := range t.Events {
+				events = append(events, *e)
+			}
+		}
+		return nil
+	})
+	err := s.waitBooted(ctx, instance)
+	for _, e := range events {
 		if e.Status == statusSucceeded || e.Status == statusFailed {
 			continue // in an earlier process; an event that failed and does not matter
 		}
 		if err == nil {
-			again := e.Status == statusInProgress
-			s.beginEvent(t, e)
-			err = s.perform(ctx, d, a, e.Name, again)
+			s.beginEvent(d, instance, e.Name)
+			err = s.perform(ctx, d, a, e.Name, e.Status == statusInProgress)
 		}
-		if s.ctx.Err() != nil {
+		if s.work.Closed() {
 			return // the next process goes on
 		}
 		if cause := context.Cause(ctx); err != nil && cause != nil {
 			err = cause
 		}
-		s.endEvent(t, e, err)
+		s.endEvent(d, instance, e.Name, err)
 		if err != nil && d.IgnoreStop && runsPrevious(e.Name) && ctx.Err() == nil {
 			err = nil
 		}
@@ -74,9 +85,22 @@ func (s *Service) deployTo(ctx context.Context, d *deployment, t *target) {
 		}
 	}
 	if err != nil && d.Hook != "" {
-		s.withdraw(d, t.ID)
+		s.withdraw(d, instance)
 	}
-	s.endTarget(d, t, err)
+	s.endTarget(d, instance, err)
+}
+
+// targetOf returns the deployment's target, or nil; the caller holds the lock.
+func (s *Service) targetOf(d *deployment, instance string) *target {
+	kept := s.find(d.ID)
+	if kept == nil {
+		return nil
+	}
+	t, err := kept.target(instance)
+	if err != nil {
+		return nil
+	}
+	return t
 }
 
 // exists reports whether the instance runs.
@@ -132,18 +156,29 @@ func (s *Service) perform(ctx context.Context, d *deployment, a *agent, name str
 	return a.runHooks(ctx, name, again)
 }
 
-// beginEvent records that an event runs.
-func (s *Service) beginEvent(t *target, e *event) {
+// recordTarget records what happened to a target.
+func (s *Service) recordTarget(d *deployment, instance string, f func(t *target, now time.Time)) {
 	s.record(func(now time.Time) {
+		if t := s.targetOf(d, instance); t != nil {
+			t.Updated = now
+			f(t, now)
+		}
+	})
+}
+
+// beginEvent records that an event runs.
+func (s *Service) beginEvent(d *deployment, instance, name string) {
+	s.recordTarget(d, instance, func(t *target, now time.Time) {
+		e := t.event(name)
 		e.Status, e.Started = statusInProgress, now
-		t.Status, t.Updated = statusInProgress, now
+		t.Status = statusInProgress
 	})
 }
 
 // endEvent records how an event ended.
-func (s *Service) endEvent(t *target, e *event, err error) {
-	s.record(func(now time.Time) {
-		t.Updated = now
+func (s *Service) endEvent(d *deployment, instance, name string, err error) {
+	s.recordTarget(d, instance, func(t *target, now time.Time) {
+		e := t.event(name)
 		if e.Started.IsZero() {
 			e.Started = now
 		}
@@ -161,9 +196,9 @@ func (s *Service) endEvent(t *target, e *event, err error) {
 }
 
 // endTarget records how the instance's part ended.
-func (s *Service) endTarget(d *deployment, t *target, err error) {
-	s.record(func(now time.Time) {
-		t.Status, t.Updated = statusSucceeded, now
+func (s *Service) endTarget(d *deployment, instance string, err error) {
+	s.recordTarget(d, instance, func(t *target, now time.Time) {
+		t.Status = statusSucceeded
 		if err != nil {
 			t.Status = statusFailed
 		}
@@ -189,10 +224,14 @@ func (s *Service) endTarget(d *deployment, t *target, err error) {
 }
 
 // lost records that the instance was gone before its part of the deployment began, or while no process was there to see it.
-func (s *Service) lost(d *deployment, t *target) {
+func (s *Service) lost(d *deployment, instance string) {
 	s.record(func(now time.Time) {
 		if g := s.groupOf(d); g != nil {
-			delete(g.Members, t.ID)
+			delete(g.Members, instance)
+		}
+		t := s.targetOf(d, instance)
+		if t == nil {
+			return
 		}
 		t.skip(now)
 		if t.Status != statusInProgress {
@@ -211,17 +250,6 @@ func (s *Service) lost(d *deployment, t *target) {
 	})
 }
 
-// record changes the state and saves it.
-func (s *Service) record(f func(now time.Time)) {
-	err := s.change(func() error {
-		f(time.Now().UTC())
-		return nil
-	})
-	if err != nil {
-		s.log.Error("record a deployment", "error", err)
-	}
-}
-
 // withdraw takes a new instance that failed out of the target groups again: it is about to be terminated.
 func (s *Service) withdraw(d *deployment, instance string) {
 	arns, _ := s.targetGroups(d)
@@ -229,7 +257,7 @@ func (s *Service) withdraw(d *deployment, instance string) {
 		if state, _, _ := s.options.Targets.TargetHealth(arn, instance); state == "" {
 			continue
 		}
-		if err := s.options.Targets.Deregister(s.ctx, arn, instance); err != nil {
+		if err := s.options.Targets.Deregister(s.work.Context(), arn, instance); err != nil {
 			s.log.Error("deregister an instance", "instance", instance, "error", err)
 		}
 	}

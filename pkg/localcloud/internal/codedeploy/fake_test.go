@@ -159,8 +159,18 @@ func (c *fakeCloud) TargetHealth(_, id string) (state, reason, description strin
 	return c.targets[id], "", ""
 }
 
-func (c *fakeCloud) RoleTrusts(arn, service string) (found, trusts bool) {
+func (c *fakeCloud) RoleTrusts(arn, service, _ string) (found, trusts bool) {
 	return arn == testRole || arn == otherRole, arn == testRole && service == "codedeploy.amazonaws.com"
+}
+
+func (c *fakeCloud) RoleAllows(string, wire.Access) bool { return true }
+
+func (c *fakeCloud) GroupNeeds(groupName string, actions ...string) []wire.Access {
+	var needs []wire.Access
+	for _, action := range actions {
+		needs = append(needs, wire.Access{Action: action, Resource: groupName})
+	}
+	return needs
 }
 
 func (c *fakeCloud) AlarmState(name string) (string, bool) {

@@ -126,7 +126,7 @@ type createGroupOutput struct {
 
 func (s *Service) createDeploymentGroup(_ context.Context, in *createGroupInput) (*createGroupOutput, error) {
 	g := &group{
-		ID: newID(), Name: in.Name, Application: in.Application, Members: map[string]*member{},
+		ID: wire.UUID(), Name: in.Name, Application: in.Application, Members: map[string]*member{},
 		settings: settings{ConfigName: oneAtATime, Style: deploymentStyle{inPlace, withoutTraffic}, Outdated: "UPDATE"},
 	}
 	s.changing.Lock()
@@ -151,7 +151,7 @@ func (s *Service) createDeploymentGroup(_ context.Context, in *createGroupInput)
 	if err := in.apply(&g.settings); err != nil {
 		return nil, err
 	}
-	if err := s.checkReferences(&g.settings, in.AutoScalingGroups); err != nil {
+	if err := s.checkReferences(g, in.AutoScalingGroups); err != nil {
 		return nil, err
 	}
 	g.Scaling = s.hooked(g, in.AutoScalingGroups)
@@ -163,7 +163,7 @@ func (s *Service) createDeploymentGroup(_ context.Context, in *createGroupInput)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.putHooks(g); err != nil {
+	if err := s.putHooks(g, nil); err != nil {
 		_, removeErr := s.removeGroup(in.Application, in.Name)
 		if removeErr != nil {
 			return nil, removeErr
@@ -174,14 +174,24 @@ func (s *Service) createDeploymentGroup(_ context.Context, in *createGroupInput)
 }
 
 // checkReferences checks that what the settings name is there.
-func (s *Service) checkReferences(of *settings, scaling []string) error {
-	found, trusts := s.options.Roles.RoleTrusts(of.RoleARN, "codedeploy.amazonaws.com")
+func (s *Service) checkReferences(g *group, scaling []string) error {
+	of := &g.settings
+	found, trusts := s.options.Roles.RoleTrusts(of.RoleARN, "codedeploy.amazonaws.com", s.arn("deploymentgroup:"+g.Application+"/"+g.Name))
 	if !found || !trusts {
 		return wire.Errorf("InvalidRoleException", "AWS CodeDeploy does not have the permissions required to assume the role %s.", of.RoleARN)
 	}
 	for i, name := range scaling {
 		if _, err := s.options.Groups.InService(name); err != nil || slices.Contains(scaling[:i], name) {
 			return invalidScalingGroup(name)
+		}
+		// What CodeDeploy does with the group, it does as the role.
+		for _, need := range s.options.Groups.GroupNeeds(name, "autoscaling:PutLifecycleHook", "autoscaling:DeleteLifecycleHook",
+			"autoscaling:CompleteLifecycleAction", "autoscaling:RecordLifecycleActionHeartbeat") {
+			if !s.options.Roles.RoleAllows(of.RoleARN, need) {
+				return wire.Errorf("InvalidRoleException", "The IAM role %s does not give you permission to perform operations in the following "+
+					"AWS service: AmazonAutoScaling. Contact your AWS administrator if you need help. If you are an AWS administrator, you can "+
+					"grant permissions to your users or groups by creating IAM policies.", of.RoleARN)
+			}
 		}
 	}
 	return nil
@@ -191,13 +201,13 @@ func invalidScalingGroup(name string) error {
 	return wire.Errorf("InvalidAutoScalingGroupException", "The Auto Scaling group %s does not exist, cannot be accessed, or is named twice.", name)
 }
 
-// hooked gives each Auto Scaling group the name of its hook: the one that it has, or else a new one.
+// hooked gives each Auto Scaling group the name of its hook: the one that it was given, or else a new one.
 func (s *Service) hooked(g *group, names []string) []scalingGroup {
 	var all []scalingGroup
 	for _, name := range names {
 		hook := g.hookOf(name)
-		if hook == "" || !s.options.Groups.HasHook(name, hook) {
-			hook = "CodeDeploy-managed-automatic-launch-deployment-hook-" + g.Name + "-" + newID()
+		if hook == "" {
+			hook = "CodeDeploy-managed-automatic-launch-deployment-hook-" + g.Name + "-" + wire.UUID()
 		}
 		all = append(all, scalingGroup{name, hook})
 	}
@@ -216,9 +226,14 @@ func (g *group) hookOf(scalingGroupName string) string {
 // hookHeartbeat is the heartbeat timeout of the hooks, as it is on AWS.
 const hookHeartbeat = 600 * time.Second
 
-// putHooks puts the deployment group's hooks on its Auto Scaling groups.
-func (s *Service) putHooks(g *group) error {
+// putHooks puts the deployment group's hooks on Auto Scaling groups that it did not have before. One that it had is not looked at:
+// AWS documents no other way to bring a hook back than to take the group out and in again.
+// See https://docs.aws.amazon.com/codedeploy/latest/userguide/integrations-aws-auto-scaling.html, "Mismatched hooks".
+func (s *Service) putHooks(g *group, before []scalingGroup) error {
 	for _, a := range g.Scaling {
+		if slices.Contains(before, a) {
+			continue
+		}
 		err := s.options.Groups.PutHook(a.Name, autoscaling.Hook{
 			Name: a.Hook, Transition: "autoscaling:EC2_INSTANCE_LAUNCHING", DefaultResult: "ABANDON", Heartbeat: hookHeartbeat, Metadata: g.ID,
 			// AWS's own queue, by the name that it has there.
@@ -312,7 +327,7 @@ type hooksLeft struct {
 	Left []scalingGroup `json:"hooksNotCleanedUp"`
 }
 
-// updateDeploymentGroup changes a group. Auto Scaling groups that the call names get their hook back where somebody removed it.
+// updateDeploymentGroup changes a group. Auto Scaling groups that come get a hook, those that go lose it.
 func (s *Service) updateDeploymentGroup(_ context.Context, in *updateGroupInput) (*hooksLeft, error) {
 	s.changing.Lock()
 	defer s.changing.Unlock()
@@ -339,7 +354,7 @@ func (s *Service) updateDeploymentGroup(_ context.Context, in *updateGroupInput)
 	if err := in.apply(&next.settings); err != nil {
 		return nil, err
 	}
-	if err := s.checkReferences(&next.settings, in.AutoScalingGroups); err != nil {
+	if err := s.checkReferences(&next, in.AutoScalingGroups); err != nil {
 		return nil, err
 	}
 	if in.AutoScalingGroups != nil {
@@ -364,7 +379,7 @@ func (s *Service) updateDeploymentGroup(_ context.Context, in *updateGroupInput)
 	gone := slices.DeleteFunc(slices.Clone(before), func(a scalingGroup) bool { return slices.Contains(next.Scaling, a) })
 	left := s.deleteHooks(gone)
 	if in.AutoScalingGroups != nil {
-		err = s.putHooks(&next)
+		err = s.putHooks(&next, before)
 	}
 	return &hooksLeft{left}, err
 }

@@ -12,8 +12,8 @@ const heartbeatInterval = 5 * time.Minute
 
 // launched is told that a new instance waits for a hook. Auto Scaling holds its lock meanwhile.
 func (s *Service) launched(a autoscaling.LifecycleAction) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.document.Lock()
+	defer s.document.Unlock()
 	if s.closed || s.groupOfHook(a) == nil {
 		return
 	}
@@ -34,13 +34,14 @@ func (s *Service) groupOfHook(a autoscaling.LifecycleAction) *group {
 
 // launch deploys the group's last successful revision to a new instance.
 //
-// A group to which no deployment has succeeded yet lets the instance through. AWS's documentation speaks of groups with a "last
-// successful revision" only; but as it also says that a deployment needs an instance in service (see chooseInstances), holding or
-// abandoning instances until one has succeeded would leave a new group without a way to its first deployment.
-// See https://docs.aws.amazon.com/codedeploy/latest/userguide/integrations-aws-auto-scaling.html.
+// An instance of a group to which no deployment has succeeded yet is abandoned. AWS documents no answer to it: only that a launch gets
+// the "last successful revision", and that a group in this deadlock has to be detached until its first deployment. Whoever relies on
+// that way out gets along with the hardest answer too.
+// See https://docs.aws.amazon.com/codedeploy/latest/userguide/integrations-aws-auto-scaling.html and
+// https://docs.aws.amazon.com/codedeploy/latest/userguide/troubleshooting-auto-scaling.html.
 func (s *Service) launch(a autoscaling.LifecycleAction) {
 	var ended *deployment
-	pass := false
+	none := false
 	err := s.change(func() error {
 		g := s.groupOfHook(a)
 		if g == nil {
@@ -50,12 +51,12 @@ func (s *Service) launch(a autoscaling.LifecycleAction) {
 		for _, d := range s.state.Deployments {
 			if d.Hook == a.Hook && d.Instance == a.InstanceID {
 				if d.done() {
-					ended = d
+					ended = new(*d)
 				}
 				return nil // or it goes on
 			}
 		}
-		if pass = g.Target == nil; pass {
+		if none = g.Target == nil; none {
 			return nil
 		}
 		s.add(g, &deployment{
@@ -66,18 +67,18 @@ func (s *Service) launch(a autoscaling.LifecycleAction) {
 	switch {
 	case err != nil:
 		s.log.Error("deploy to a new instance", "instance", a.InstanceID, "error", err)
-	case pass:
-		s.log.Info("no deployment has succeeded yet: let a new instance through", "group", a.Group, "instance", a.InstanceID)
-		s.complete(a.Group, a.Hook, a.InstanceID, "CONTINUE")
+	case none:
+		s.log.Info("no deployment has succeeded yet: abandon a new instance", "group", a.Group, "instance", a.InstanceID)
+		s.complete(a.Group, a.Hook, a.InstanceID, "ABANDON")
 	case ended != nil:
-		s.answer(ended)
+		s.answer(ended, ended.Status)
 	}
 }
 
 // answer tells Auto Scaling how a deployment to a new instance ended.
-func (s *Service) answer(d *deployment) {
+func (s *Service) answer(d *deployment, status string) {
 	result := "ABANDON"
-	if d.Status == statusSucceeded {
+	if status == statusSucceeded {
 		result = "CONTINUE"
 	}
 	s.complete(d.Scaling, d.Hook, d.Instance, result)

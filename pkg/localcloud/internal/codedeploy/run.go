@@ -26,25 +26,25 @@ func (f *failure) Error() string { return f.Code + ": " + f.Message }
 
 // Start goes on with the deployments that were under way when the last process ended.
 func (s *Service) Start() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.document.Lock()
+	defer s.document.Unlock()
 	for _, d := range s.state.Deployments {
 		if !d.done() {
-			s.begin(d)
+			s.begin(*d)
 		}
 	}
 }
 
-// begin starts the work of a deployment; the caller holds the lock.
-func (s *Service) begin(d *deployment) {
+// begin starts the work of a deployment, which has a copy of what does not change; the caller holds the lock.
+func (s *Service) begin(d deployment) {
 	if s.closed {
 		return
 	}
-	ctx, cancel := context.WithCancelCause(s.ctx)
+	ctx, cancel := context.WithCancelCause(s.work.Context())
 	s.running[d.ID] = cancel
 	s.work.Go(func() {
 		defer cancel(nil)
-		s.run(ctx, d)
+		s.run(ctx, &d)
 	})
 }
 
@@ -56,29 +56,29 @@ func (s *Service) run(ctx context.Context, d *deployment) {
 	if err == nil {
 		err = s.roll(ctx, d)
 	}
-	if s.ctx.Err() != nil {
+	if s.work.Closed() {
 		return // the next process goes on
 	}
-	s.finish(d, err)
-	if d.Hook != "" {
-		s.answer(d)
+	status, ok := s.finish(d, err)
+	if ok && d.Hook != "" {
+		s.answer(d, status)
 	}
 }
 
 // prepare finds the deployment's targets, unless an earlier process has.
 func (s *Service) prepare(d *deployment) error {
-	s.mu.Lock()
+	s.document.Lock()
 	if d.Status != statusCreated {
-		s.mu.Unlock()
+		s.document.Unlock()
 		return nil
 	}
 	g := s.groupOf(d)
 	if g == nil {
-		s.mu.Unlock()
+		s.document.Unlock()
 		return errGroupGone
 	}
 	scaling := slices.Clone(g.Scaling)
-	s.mu.Unlock()
+	s.document.Unlock()
 
 	if err := s.checkAlarms(d); err != nil {
 		return err
@@ -94,21 +94,27 @@ func (s *Service) prepare(d *deployment) error {
 		return &failure{"HEALTH_CONSTRAINTS_INVALID", "The revision cannot be successfully deployed within the instance health constraints specified."}
 	}
 	return s.change(func() error {
-		s.sortByHealth(g, ids)
-		d.Targets = nil
-		for _, id := range ids {
-			d.Targets = append(d.Targets, newTarget(id, d.eventNames()))
+		g, kept := s.groupOf(d), s.find(d.ID)
+		if g == nil || kept == nil {
+			return errGroupGone
 		}
-		d.Status, d.Started = statusInProgress, time.Now().UTC()
+		s.sortByHealth(g, ids)
+		kept.Targets = nil
+		for _, id := range ids {
+			kept.Targets = append(kept.Targets, newTarget(id, d.eventNames()))
+		}
+		kept.Status, kept.Started = statusInProgress, time.Now().UTC()
 		return nil
 	})
 }
 
 // groupOf returns the deployment's group, or nil once it is gone; the caller holds the lock.
 func (s *Service) groupOf(d *deployment) *group {
-	if a := s.state.Applications[d.Application]; a != nil {
-		if g := a.Groups[d.Group]; g != nil && g.ID == d.GroupID {
-			return g
+	for _, a := range s.state.Applications {
+		for _, g := range a.Groups {
+			if g.ID == d.GroupID {
+				return g
+			}
 		}
 	}
 	return nil
@@ -219,21 +225,27 @@ func (s *Service) roll(ctx context.Context, d *deployment) error {
 	defer stop(nil)
 	go s.watchAlarms(ctx, d, stop)
 
-	n := len(d.Targets)
+	n := 0
+	_ = s.locked(func() error {
+		if kept := s.find(d.ID); kept != nil {
+			n = len(kept.Targets)
+		}
+		return nil
+	})
 	healthy := d.healthy(n)
-	ended := make(chan *target)
+	ended := make(chan string)
 	running, begun := 0, map[string]bool{}
 	for {
 		for ctx.Err() == nil && running < n-healthy {
-			t := s.next(d, begun, n-healthy)
-			if t == nil {
+			instance := s.next(d, begun, n-healthy)
+			if instance == "" {
 				break
 			}
-			begun[t.ID] = true
+			begun[instance] = true
 			running++
 			go func() {
-				s.deployTo(ctx, d, t)
-				ended <- t
+				s.deployTo(ctx, d, instance)
+				ended <- instance
 			}()
 		}
 		if running == 0 {
@@ -245,27 +257,32 @@ func (s *Service) roll(ctx context.Context, d *deployment) error {
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if o := d.overview(); o.Pending > 0 || o.Succeeded < max(1, healthy) {
-		return errTooFew()
-	}
-	return nil
+	return s.locked(func() error {
+		kept := s.find(d.ID)
+		if kept == nil {
+			return errGroupGone
+		}
+		if o := kept.overview(); o.Pending > 0 || o.Succeeded < max(1, healthy) {
+			return errTooFew()
+		}
+		return nil
+	})
 }
 
-// next returns a target that waits, or nil where there is none or where as many have failed as may.
-func (s *Service) next(d *deployment, begun map[string]bool, mayFail int) *target {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if d.overview().Failed >= mayFail {
-		return nil
+// next returns an instance that waits, or "" where there is none or where as many have failed as may.
+func (s *Service) next(d *deployment, begun map[string]bool, mayFail int) string {
+	s.document.Lock()
+	defer s.document.Unlock()
+	kept := s.find(d.ID)
+	if kept == nil || kept.overview().Failed >= mayFail {
+		return ""
 	}
-	for _, t := range d.Targets {
+	for _, t := range kept.Targets {
 		if !begun[t.ID] && (t.Status == statusPending || t.Status == statusInProgress) {
-			return t
+			return t.ID
 		}
 	}
-	return nil
+	return ""
 }
 
 // watchAlarms stops the deployment once one of its alarms is active.
@@ -306,33 +323,36 @@ func (s *Service) checkAlarms(d *deployment) error {
 	return nil
 }
 
-// finish records how a deployment ended, and begins what follows from that.
-func (s *Service) finish(d *deployment, err error) {
+// finish records how a deployment ended, and begins what follows from that. It is not ok when the service closes first.
+func (s *Service) finish(d *deployment, err error) (status string, ok bool) {
 	members := s.outdatedCandidates(d, err)
-	saveErr := s.change(func() error {
-		delete(s.running, d.ID)
-		now := time.Now().UTC()
-		d.Completed = now
-		for _, t := range d.Targets {
+	ok = s.record(func(now time.Time) {
+		kept := s.find(d.ID)
+		if kept == nil {
+			return
+		}
+		kept.Completed = now
+		for _, t := range kept.Targets {
 			t.skip(now)
 		}
 		stopped, isStopped := errors.AsType[*stopError](err)
 		failed, isFailure := errors.AsType[*failure](err)
 		switch {
 		case err == nil:
-			d.Status = statusSucceeded
+			kept.Status = statusSucceeded
 		case isStopped:
-			d.Status, d.Error = statusStopped, &errorInformation{stopped.code, stopped.message}
+			kept.Status, kept.Error = statusStopped, &errorInformation{stopped.code, stopped.message}
 		case isFailure:
-			d.Status, d.Error = statusFailed, (*errorInformation)(failed)
+			kept.Status, kept.Error = statusFailed, (*errorInformation)(failed)
 		case errors.Is(err, errGroupGone):
-			d.Status, d.Error = statusFailed, &errorInformation{"DEPLOYMENT_GROUP_MISSING", "The deployment group was deleted."}
+			kept.Status, kept.Error = statusFailed, &errorInformation{"DEPLOYMENT_GROUP_MISSING", "The deployment group was deleted."}
 		default:
-			d.Status, d.Error = statusFailed, &errorInformation{"INTERNAL_ERROR", err.Error()}
+			kept.Status, kept.Error = statusFailed, &errorInformation{"INTERNAL_ERROR", err.Error()}
 		}
+		status = kept.Status
 		g := s.groupOf(d)
 		if g == nil {
-			return nil
+			return
 		}
 		if err == nil {
 			g.LastSuccessful = d.ID
@@ -343,14 +363,14 @@ func (s *Service) finish(d *deployment, err error) {
 			g.Target = d.Revision
 			s.updateOutdated(g, d, members)
 		case d.Creator == byUser && (isStopped && stopped.rollback || !isStopped && d.AutoRollback.on(onFailure)):
-			s.rollBack(g, d)
+			s.rollBack(g, kept)
 		}
-		return nil
 	})
-	if saveErr != nil {
-		s.log.Error("deployment", "id", d.ID, "error", saveErr)
-	}
+	s.document.Lock()
+	delete(s.running, d.ID)
+	s.document.Unlock()
 	s.log.Info("deployment", "id", d.ID, "creator", d.Creator, "error", err)
+	return status, ok
 }
 
 // skip marks what was not begun.
@@ -386,9 +406,15 @@ func (s *Service) outdatedCandidates(d *deployment, err error) []string {
 		return nil
 	}
 	var scaling []scalingGroup
+	had := map[string]bool{}
 	_ = s.locked(func() error {
 		if g := s.groupOf(d); g != nil && g.Outdated == "UPDATE" {
 			scaling = slices.Clone(g.Scaling)
+		}
+		if kept := s.find(d.ID); kept != nil {
+			for _, t := range kept.Targets {
+				had[t.ID] = true
+			}
 		}
 		return nil
 	})
@@ -396,7 +422,7 @@ func (s *Service) outdatedCandidates(d *deployment, err error) []string {
 	for _, a := range scaling {
 		members, _ := s.options.Groups.InService(a.Name)
 		for _, id := range members {
-			if _, err := d.target(id); err != nil {
+			if !had[id] {
 				ids = append(ids, id)
 			}
 		}

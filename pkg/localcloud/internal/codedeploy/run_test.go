@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/compute"
+	"github.com/ingot-build/ingot/pkg/localcloud/internal/store"
 )
 
 // spec is an AppSpec file that runs the given script for each event.
@@ -155,7 +156,10 @@ func (r *recorder) seen() []string {
 }
 
 func (b *bench) revision() *revisionLocation {
-	return b.cloud.put(b.t, fmt.Sprintf("r%d.zip", time.Now().UnixNano()), map[string]string{"a": ""})
+	b.cloud.mu.Lock()
+	name := fmt.Sprintf("r%d.zip", len(b.cloud.objects)) // the time stands still in a bubble, and a file that is read must not be written
+	b.cloud.mu.Unlock()
+	return b.cloud.put(b.t, name, map[string]string{"a": ""})
 }
 
 func TestMinimumHealthyHosts(t *testing.T) {
@@ -465,8 +469,10 @@ func TestStoreFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, "i-1")
 		defer b.Close()
+		b.store = &full{Store: b.store}
+		b.restart()
 		b.group(nil)
-		b.options.Store = full{}
+		b.store.(*full).on = true
 		_, err := b.createDeployment(t.Context(), &createDeploymentInput{Application: "web", Group: "web", Revision: b.revision()})
 		if err == nil {
 			t.Error("a deployment was begun that cannot be kept")
@@ -477,7 +483,15 @@ func TestStoreFails(t *testing.T) {
 	})
 }
 
-type full struct{}
+// full is a store that has no room once it is on.
+type full struct {
+	store.Store
+	on bool
+}
 
-func (full) Load(string, any) (bool, error) { return false, nil }
-func (full) Save(string, any) error         { return errors.New("no space left on device") }
+func (f *full) Save(name string, from any) error {
+	if f.on {
+		return errors.New("no space left on device")
+	}
+	return f.Store.Save(name, from)
+}

@@ -1,9 +1,10 @@
 package codedeploy
 
 import (
-	"bytes"
 	"strings"
 	"sync"
+
+	"github.com/ingot-build/ingot/internal/lines"
 )
 
 // maxLogTail is how much of the end of the scripts' output diagnostics have, as on AWS.
@@ -39,30 +40,6 @@ func (l *scriptLog) String() string {
 }
 
 // lines returns a writer that adds what is written to it to the log, each line with the prefix.
-func (l *scriptLog) lines(prefix string) *lineWriter { return &lineWriter{log: l, prefix: prefix} }
-
-type lineWriter struct {
-	log    *scriptLog
-	prefix string
-	rest   []byte
-}
-
-func (w *lineWriter) Write(p []byte) (int, error) {
-	w.rest = append(w.rest, p...)
-	for {
-		line, rest, found := bytes.Cut(w.rest, []byte("\n"))
-		if !found && len(line) < maxLogTail {
-			return len(p), nil
-		}
-		w.log.add(w.prefix + string(line))
-		w.rest = append([]byte(nil), rest...)
-	}
-}
-
-// flush adds the last line, which has no end.
-func (w *lineWriter) flush() {
-	if len(w.rest) > 0 {
-		w.log.add(w.prefix + string(w.rest))
-		w.rest = nil
-	}
+func (l *scriptLog) lines(prefix string) *lines.Writer {
+	return &lines.Writer{Each: func(line string) { l.add(prefix + line) }, Limit: maxLogTail}
 }

@@ -13,20 +13,18 @@
 package codedeploy
 
 import (
-	"cmp"
 	"context"
-	"crypto/rand"
 	"fmt"
 	"io"
 	"log/slog"
-	"slices"
-	"strconv"
 	"sync"
+	"time"
 
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/autoscaling"
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/compute"
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/ec2"
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/s3"
+	"github.com/ingot-build/ingot/pkg/localcloud/internal/service"
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/store"
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/wire"
 )
@@ -36,8 +34,8 @@ const documentName = "codedeploy"
 type groups interface {
 	PutHook(groupName string, h autoscaling.Hook) error
 	DeleteHook(groupName, hookName string) error
-	HasHook(groupName, hookName string) bool
 	InService(groupName string) ([]string, error)
+	GroupNeeds(groupName string, actions ...string) []wire.Access
 	OnLifecycleAction(func(autoscaling.LifecycleAction))
 	Heartbeat(groupName, hookName, instanceID string) error
 	CompleteLifecycleAction(groupName, hookName, instanceID, result string) error
@@ -59,7 +57,8 @@ type objects interface {
 }
 
 type roles interface {
-	RoleTrusts(roleARN, service string) (found, trusts bool)
+	RoleTrusts(roleARN, service, sourceARN string) (found, trusts bool)
+	RoleAllows(roleARN string, a wire.Access) bool
 }
 
 type alarms interface {
@@ -85,7 +84,9 @@ type Options struct {
 	Roles     roles
 	Alarms    alarms
 	Machines  machines
-	Log       *slog.Logger // optional
+	// Deployment waits as long as it takes from a deployment's start until an instance's agent begins; nil does not.
+	Deployment func(ctx context.Context) error
+	Log        *slog.Logger // optional
 }
 
 // Service is CodeDeploy in one region.
@@ -93,19 +94,18 @@ type Service struct {
 	options Options
 	log     *slog.Logger
 
-	ctx    context.Context
-	cancel context.CancelFunc
-	work   sync.WaitGroup
+	work *service.Work
 
-	// changing is held while a deployment group and its hooks change, which takes calls to Auto Scaling. It is taken before mu.
+	// changing is held while a deployment group and its hooks change, which takes calls to Auto Scaling. It is taken before the document.
 	changing sync.Mutex
 
-	// mu guards what follows. No other service is called while it is held: Auto Scaling calls this one with its own lock held.
-	mu      sync.Mutex
-	closed  bool
-	state   state
-	added   []*deployment                      // by the change that is under way
-	running map[string]context.CancelCauseFunc // ends the deployments that this process has under way
+	// document's lock guards what follows, too. No other service is called while it is held: Auto Scaling calls this one with its own
+	// lock held.
+	document *store.Document[state]
+	state    *state
+	closed   bool
+	added    []*deployment                      // by the change that is under way
+	running  map[string]context.CancelCauseFunc // ends the deployments that this process has under way
 }
 
 // state is what the store keeps.
@@ -117,28 +117,24 @@ type state struct {
 // New loads the service's state. Nothing happens until Start, which must come before that of the Auto Scaling service: that one
 // tells again which instances wait.
 func New(o Options) (*Service, error) {
-	s := &Service{options: o, log: o.Log, running: map[string]context.CancelCauseFunc{}}
-	if s.log == nil {
-		s.log = slog.New(slog.DiscardHandler)
-	}
-	if _, err := o.Store.Load(documentName, &s.state); err != nil {
+	document, err := store.Open(o.Store, documentName, state{Applications: map[string]*application{}})
+	if err != nil {
 		return nil, fmt.Errorf("load deployments: %w", err)
 	}
-	if s.state.Applications == nil {
-		s.state.Applications = map[string]*application{}
+	s := &Service{
+		options: o, log: service.Logger(o.Log), work: service.NewWork(), document: document, state: document.Value(),
+		running: map[string]context.CancelCauseFunc{},
 	}
-	s.ctx, s.cancel = context.WithCancel(context.Background())
 	o.Groups.OnLifecycleAction(s.launched)
 	return s, nil
 }
 
 // Close ends the service's work; deployments stay as they are and go on with the next Start.
 func (s *Service) Close() error {
-	s.mu.Lock()
+	s.document.Lock()
 	s.closed = true
-	s.mu.Unlock()
-	s.cancel()
-	s.work.Wait()
+	s.document.Unlock()
+	s.work.Close()
 	return nil
 }
 
@@ -147,115 +143,83 @@ func (s *Service) API() wire.Service {
 	return wire.Service{
 		Name: "codedeploy", Protocol: wire.JSON, Version: "2014-10-06", Target: "CodeDeploy_20141006",
 		Actions: map[string]wire.Action{
-			"BatchGetApplications":  wire.Do(s.batchGetApplications),
-			"CreateApplication":     wire.Do(s.createApplication),
-			"DeleteApplication":     wire.Do(s.deleteApplication),
-			"GetApplication":        wire.Do(s.getApplication),
-			"ListApplications":      wire.Do(s.listApplications),
-			"ListTagsForResource":   wire.Do(s.listTagsForResource),
-			"TagResource":           wire.Do(s.tagResource),
-			"UntagResource":         wire.Do(s.untagResource),
-			"UpdateApplication":     wire.Do(s.updateApplication),
-			"GetDeploymentConfig":   wire.Do(s.getDeploymentConfig),
-			"ListDeploymentConfigs": wire.Do(s.listDeploymentConfigs),
+			"CreateApplication": wire.Do(s.createApplication, func(in *createApplicationInput) []wire.Access {
+				return []wire.Access{tagged(s.onApplication(in.Name), in.Tags)}
+			}),
+			"DeleteApplication":   wire.Do(s.deleteApplication, func(in *applicationName) []wire.Access { return []wire.Access{s.onApplication(in.Name)} }),
+			"GetApplication":      wire.Do(s.getApplication, func(in *applicationName) []wire.Access { return []wire.Access{s.onApplication(in.Name)} }),
+			"ListApplications":    wire.DoUnscoped(s.listApplications),
+			"ListTagsForResource": wire.Do(s.listTagsForResource, func(in *listTagsInput) []wire.Access { return []wire.Access{s.onResource(in.ARN)} }),
+			"TagResource":         wire.Do(s.tagResource, func(in *tagInput) []wire.Access { return []wire.Access{tagged(s.onResource(in.ARN), in.Tags)} }),
+			"UntagResource": wire.Do(s.untagResource, func(in *untagInput) []wire.Access {
+				return []wire.Access{s.onResource(in.ARN).With(map[string][]string{"aws:TagKeys": in.Keys})}
+			}),
 
-			"BatchGetDeploymentGroups": wire.Do(s.batchGetDeploymentGroups),
-			"CreateDeploymentGroup":    wire.Do(s.createDeploymentGroup),
-			"DeleteDeploymentGroup":    wire.Do(s.deleteDeploymentGroup),
-			"GetDeploymentGroup":       wire.Do(s.getDeploymentGroup),
-			"ListDeploymentGroups":     wire.Do(s.listDeploymentGroups),
-			"UpdateDeploymentGroup":    wire.Do(s.updateDeploymentGroup),
+			"BatchGetDeploymentGroups": wire.Do(s.batchGetDeploymentGroups, s.onGroups),
+			"CreateDeploymentGroup":    wire.Do(s.createDeploymentGroup, s.creatingGroup),
+			"DeleteDeploymentGroup":    wire.Do(s.deleteDeploymentGroup, func(in *groupName) []wire.Access { return []wire.Access{s.onGroup(in.Application, in.Name)} }),
+			"GetDeploymentGroup":       wire.Do(s.getDeploymentGroup, func(in *groupName) []wire.Access { return []wire.Access{s.onGroup(in.Application, in.Name)} }),
+			"ListDeploymentGroups":     wire.Do(s.listDeploymentGroups, func(in *listGroupsInput) []wire.Access { return []wire.Access{s.onApplication(in.Application)} }),
+			"UpdateDeploymentGroup":    wire.Do(s.updateDeploymentGroup, s.updatingGroup),
 
-			"GetApplicationRevision":      wire.Do(s.getApplicationRevision),
-			"ListApplicationRevisions":    wire.Do(s.listApplicationRevisions),
-			"RegisterApplicationRevision": wire.Do(s.registerApplicationRevision),
-
-			"BatchGetDeployments":       wire.Do(s.batchGetDeployments),
-			"BatchGetDeploymentTargets": wire.Do(s.batchGetDeploymentTargets),
-			"CreateDeployment":          wire.Do(s.createDeployment),
-			"GetDeployment":             wire.Do(s.getDeployment),
-			"GetDeploymentInstance":     wire.Do(s.getDeploymentInstance),
-			"GetDeploymentTarget":       wire.Do(s.getDeploymentTarget),
-			"ListDeployments":           wire.Do(s.listDeployments),
-			"ListDeploymentInstances":   wire.Do(s.listDeploymentInstances),
-			"ListDeploymentTargets":     wire.Do(s.listDeploymentTargets),
-			"StopDeployment":            wire.Do(s.stopDeployment),
+			"BatchGetDeployments":       wire.Do(s.batchGetDeployments, s.onDeployments),
+			"BatchGetDeploymentTargets": wire.DoUnscoped(s.batchGetDeploymentTargets),
+			"CreateDeployment":          wire.Do(s.createDeployment, s.creatingDeployment),
+			"GetDeployment":             wire.Do(s.getDeployment, func(in *deploymentID) []wire.Access { return []wire.Access{s.onDeployment(in.ID)} }),
+			"GetDeploymentTarget":       wire.DoUnscoped(s.getDeploymentTarget),
+			"ListDeployments": wire.Do(s.listDeployments, func(in *listDeploymentsInput) []wire.Access {
+				return []wire.Access{s.onGroup(in.Application, in.Group)}
+			}),
+			"ListDeploymentTargets": wire.DoUnscoped(s.listDeploymentTargets),
+			"StopDeployment":        wire.DoUnscoped(s.stopDeployment),
 		},
 	}
 }
 
-// save writes the state; the caller holds the lock.
-func (s *Service) save() error {
-	if err := s.options.Store.Save(documentName, s.state); err != nil {
-		return fmt.Errorf("save deployments: %w", err)
+// locked runs f under the lock.
+func (s *Service) locked(f func() error) error {
+	s.document.Lock()
+	defer s.document.Unlock()
+	return f()
+}
+
+// change runs f under the lock and saves the state. Where either fails, nothing has changed. The deployments that f adds begin once
+// they are saved.
+func (s *Service) change(f func() error) error {
+	s.document.Lock()
+	defer s.document.Unlock()
+	s.added = nil
+	if err := s.document.UpdateLocked(func(*state) error { return f() }); err != nil {
+		return err
+	}
+	for _, d := range s.added {
+		s.begin(*d)
 	}
 	return nil
 }
 
-// locked runs f under the lock.
-func (s *Service) locked(f func() error) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return f()
-}
-
-// change runs f under the lock and saves the state. The deployments that f adds begin once they are saved, and are forgotten where
-// they cannot be.
-func (s *Service) change(f func() error) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	err := f()
-	if err == nil {
-		err = s.save()
-	}
-	for _, d := range s.added {
-		if err == nil {
-			s.begin(d)
-		} else {
-			s.state.Deployments = slices.DeleteFunc(s.state.Deployments, func(other *deployment) bool { return other == d })
+// record makes a change that says what happened. It is not ok when the service closes before that could be saved.
+func (s *Service) record(f func(now time.Time)) (ok bool) {
+	return s.work.Persist(func() error {
+		err := s.change(func() error {
+			f(time.Now().UTC())
+			return nil
+		})
+		if err != nil {
+			s.log.Error("record a deployment", "error", err)
 		}
-	}
-	s.added = nil
-	return err
-}
-
-// newID returns a random UUID.
-func newID() string {
-	var b [16]byte
-	rand.Read(b[:])
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+		return err
+	})
 }
 
 // pageSize is how many items an answer lists at most.
 const pageSize = 100
 
-// page cuts a list to a page from the token on, which is an index.
+// page cuts a list to a page from the token on.
 func page[T any](items []T, token string) (part []T, next string, err error) {
-	start := 0
-	if token != "" {
-		start, err = strconv.Atoi(token)
-		if err != nil || start < 0 || start > len(items) {
-			return nil, "", wire.Errorf("InvalidNextTokenException", "The next token was specified in an invalid format.")
-		}
-	}
-	part = items[start:]
-	if len(part) > pageSize {
-		part, next = part[:pageSize], strconv.Itoa(start+pageSize)
+	part, next, ok := service.Page(items, token, pageSize)
+	if !ok {
+		return nil, "", wire.Errorf("InvalidNextTokenException", "The next token was specified in an invalid format.")
 	}
 	return append([]T{}, part...), next, nil // never null
-}
-
-// sorted returns a map's values by key.
-func sorted[V any](m map[string]V) []V {
-	keys := make([]string, 0, len(m))
-	for key := range m {
-		keys = append(keys, key)
-	}
-	slices.SortFunc(keys, cmp.Compare)
-	values := make([]V, 0, len(m))
-	for _, key := range keys {
-		values = append(values, m[key])
-	}
-	return values
 }

@@ -6,11 +6,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ingot-build/ingot/pkg/localcloud/internal/service"
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/wire"
 )
-
-// maxTags is how many tags a resource may have, as on AWS.
-const maxTags = 50
 
 type tag struct {
 	Key   string `json:"Key"`
@@ -30,8 +28,8 @@ func setTags(tags map[string]string, list []tag, code string) (map[string]string
 		}
 		tags[t.Key] = t.Value
 	}
-	if len(tags) > maxTags {
-		return nil, wire.Errorf("TagLimitExceededException", "The maximum allowed number of tags (%d) was exceeded.", maxTags)
+	if len(tags) > service.MaxTags {
+		return nil, wire.Errorf("TagLimitExceededException", "The maximum allowed number of tags (%d) was exceeded.", service.MaxTags)
 	}
 	return tags, nil
 }

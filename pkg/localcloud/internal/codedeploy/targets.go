@@ -25,6 +25,16 @@ type event struct {
 	Diagnostics *diagnostics `json:"diagnostics,omitempty"`
 }
 
+// event returns the event of that name, which every target has that is asked for one.
+func (t *target) event(name string) *event {
+	for _, e := range t.Events {
+		if e.Name == name {
+			return e
+		}
+	}
+	return &event{}
+}
+
 // diagnostics tell how an event ended, in the API's form.
 type diagnostics struct {
 	Code    string `json:"errorCode"`
@@ -214,66 +224,6 @@ func (s *Service) batchGetDeploymentTargets(_ context.Context, in *batchGetTarge
 			}
 			out.Targets = append(out.Targets, s.targetView(d, t))
 		}
-		return nil
-	})
-}
-
-type listInstancesInput struct {
-	Deployment string   `json:"deploymentId"`
-	Statuses   []string `json:"instanceStatusFilter"`
-	Types      []string `json:"instanceTypeFilter"`
-	NextToken  string   `json:"nextToken"`
-}
-
-type listInstancesOutput struct {
-	IDs       []string `json:"instancesList"`
-	NextToken string   `json:"nextToken,omitempty"`
-}
-
-// listDeploymentInstances is what listDeploymentTargets was called before; the AWS CLI still has it.
-func (s *Service) listDeploymentInstances(ctx context.Context, in *listInstancesInput) (*listInstancesOutput, error) {
-	out, err := s.listDeploymentTargets(ctx, &listTargetsInput{
-		Deployment: in.Deployment, NextToken: in.NextToken,
-		Filters: map[string][]string{"TargetStatus": in.Statuses, "ServerInstanceLabel": in.Types},
-	})
-	if err != nil {
-		return nil, err
-	}
-	return &listInstancesOutput{out.IDs, out.NextToken}, nil
-}
-
-type getInstanceInput struct {
-	Deployment string `json:"deploymentId"`
-	ID         string `json:"instanceId"`
-}
-
-type instanceSummary struct {
-	Deployment  string      `json:"deploymentId"`
-	ARN         string      `json:"instanceId"`
-	Status      string      `json:"status"`
-	LastUpdated wire.Epoch  `json:"lastUpdatedAt"`
-	Events      []eventView `json:"lifecycleEvents"`
-}
-
-type getInstanceOutput struct {
-	Summary instanceSummary `json:"instanceSummary"`
-}
-
-func (s *Service) getDeploymentInstance(_ context.Context, in *getInstanceInput) (*getInstanceOutput, error) {
-	if in.ID == "" {
-		return nil, wire.Errorf("InstanceIdRequiredException", "The instance ID was not specified.")
-	}
-	var out getInstanceOutput
-	return &out, s.locked(func() error {
-		d, err := s.started(in.Deployment)
-		if err != nil {
-			return err
-		}
-		t, err := d.target(in.ID)
-		if err != nil {
-			return wire.Errorf("InstanceDoesNotExistException", "The specified instance does not exist in the deployment group.")
-		}
-		out.Summary = instanceSummary{d.ID, s.instanceARN(t.ID), t.Status, wire.Epoch{Time: t.Updated}, t.events()}
 		return nil
 	})
 }

@@ -3,7 +3,8 @@ package codedeploy
 import (
 	"context"
 	"fmt"
-	"time"
+
+	"github.com/ingot-build/ingot/internal/wait"
 )
 
 // targetGroups returns the ARNs of the deployment's target groups; none where it controls no traffic.
@@ -58,10 +59,8 @@ func (s *Service) await(ctx context.Context, arns []string, instance, what strin
 			if want(state) {
 				break
 			}
-			select {
-			case <-ctx.Done():
-				return fmt.Errorf("%w; the instance is not %s the target group %s: it is %q %s", context.Cause(ctx), what, arn, state, why)
-			case <-time.After(pollInterval):
+			if err := wait.For(ctx, pollInterval); err != nil {
+				return fmt.Errorf("%w; the instance is not %s the target group %s: it is %q %s", err, what, arn, state, why)
 			}
 		}
 	}

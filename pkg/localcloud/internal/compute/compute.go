@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 )
 
@@ -31,13 +32,25 @@ type Spec struct {
 	Hostname       string   // the machine's own name
 	AuthorizedKeys []string // for the image's login user ("admin"), in authorized_keys form
 	UserData       []byte   // decoded
+	Memory         int64    // bytes; 0 for as much as there is
+	CPUs           int      // 0 for as many as there are
 }
+
+// LinkLocal is an address that every machine has beside its own, which only the machine itself reaches: EC2's for what instances ask
+// about themselves.
+var LinkLocal = netip.MustParseAddr("169.254.169.254")
 
 // Machine is a machine as it was last seen.
 type Machine struct {
 	ID      string
 	State   State
 	Address netip.Addr // private address, reachable from this host; the zero Addr unless running
+}
+
+// Image is an image that was made of a machine's disk.
+type Image struct {
+	Ref     string // names it in other calls
+	Written int64  // bytes in which it differs from the image that the machine was made of
 }
 
 // Compute runs machines. Its methods may be called at the same time; calls for one machine come one after the other.
@@ -63,7 +76,7 @@ type Compute interface {
 	Watch(ctx context.Context) <-chan Machine
 	// Commit makes an image of a stopped machine's disk. Where the back end cannot do that to a running machine it
 	// answers [ErrUnsupported].
-	Commit(ctx context.Context, id, name string) (ref string, err error)
+	Commit(ctx context.Context, id, name string) (Image, error)
 	// RemoveImage removes an image. It is no error when the image is gone.
 	RemoveImage(ctx context.Context, ref string) error
 	// Console returns the end of a machine's boot console or journal.
@@ -73,6 +86,9 @@ type Compute interface {
 	// Exec runs a program in a running machine, as root, to its end. Another exit code than 0 is an [*ExitError]. When ctx ends,
 	// everything that the program started is killed, and the error wraps the context's cause.
 	Exec(ctx context.Context, id string, c Command) error
+	// Listen listens at an address of a running machine, such as LinkLocal, and nowhere else; what is sent from there reaches so many hops. The
+	// listener ends with the machine and with ctx. A back end without a network in its machines answers [ErrUnsupported].
+	Listen(ctx context.Context, id string, at netip.AddrPort, hops int) (net.Listener, error)
 	// CopyIn unpacks a tar archive into a folder of a machine, which must exist.
 	CopyIn(ctx context.Context, id, folder string, archive io.Reader) error
 }

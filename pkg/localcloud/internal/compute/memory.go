@@ -5,10 +5,13 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"net/netip"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/ingot-build/ingot/internal/wait"
 )
 
 // Memory is a Compute without machines: it keeps records of them and takes as long as it is told to. It uses the
@@ -19,6 +22,7 @@ type Memory struct {
 	CreateDelay time.Duration // how long Create takes
 	StopDelay   time.Duration // how long Stop takes
 	CommitDelay time.Duration // how long Commit takes
+	Written     int64         // of every image that Commit makes
 
 	// CommitRunning lets Commit take a running machine.
 	CommitRunning bool
@@ -35,6 +39,9 @@ type Memory struct {
 	Run func(ctx context.Context, id string, c Command) error
 	// Unpack is what CopyIn does; nil reads the archive and forgets it.
 	Unpack func(id, folder string, archive io.Reader) error
+
+	// Listener is what Listen does; nil answers ErrUnsupported.
+	Listener func(id string, at netip.AddrPort, hops int) (net.Listener, error)
 
 	// Address chooses a machine's address; nil counts up from 10.254.0.1. A test that listens on loopback gives an
 	// address there.
@@ -73,7 +80,7 @@ func (m *Memory) SourceImage(_ context.Context, architecture string) (string, er
 
 // Create implements [Compute].
 func (m *Memory) Create(ctx context.Context, s Spec) (Machine, error) {
-	if err := sleep(ctx, m.CreateDelay); err != nil {
+	if err := wait.For(ctx, m.CreateDelay); err != nil {
 		return Machine{}, fmt.Errorf("create machine %q: %w", s.ID, err)
 	}
 	if m.FailCreate != nil {
@@ -123,7 +130,7 @@ func (m *Memory) Start(_ context.Context, id string) (Machine, error) {
 
 // Stop implements [Compute].
 func (m *Memory) Stop(ctx context.Context, id string) error {
-	if err := sleep(ctx, m.StopDelay); err != nil {
+	if err := wait.For(ctx, m.StopDelay); err != nil {
 		return fmt.Errorf("stop machine %q: %w", id, err)
 	}
 	if m.FailStop != nil {
@@ -236,13 +243,13 @@ func (m *Memory) Images() []string {
 }
 
 // Commit implements [Compute].
-func (m *Memory) Commit(ctx context.Context, id, name string) (string, error) {
-	if err := sleep(ctx, m.CommitDelay); err != nil {
-		return "", fmt.Errorf("commit machine %q: %w", id, err)
+func (m *Memory) Commit(ctx context.Context, id, name string) (Image, error) {
+	if err := wait.For(ctx, m.CommitDelay); err != nil {
+		return Image{}, fmt.Errorf("commit machine %q: %w", id, err)
 	}
 	if m.FailCommit != nil {
 		if err := m.FailCommit(id, name); err != nil {
-			return "", err
+			return Image{}, err
 		}
 	}
 	m.mu.Lock()
@@ -250,16 +257,16 @@ func (m *Memory) Commit(ctx context.Context, id, name string) (string, error) {
 	machine := m.machines[id]
 	switch {
 	case machine == nil:
-		return "", fmt.Errorf("commit machine %q: there is none", id)
+		return Image{}, fmt.Errorf("commit machine %q: there is none", id)
 	case machine.state == Running && !m.CommitRunning:
-		return "", fmt.Errorf("commit machine %q: it is running: %w", id, ErrUnsupported)
+		return Image{}, fmt.Errorf("commit machine %q: it is running: %w", id, ErrUnsupported)
 	}
 	if m.images == nil {
 		m.images = map[string]string{}
 	}
 	ref := "memory:" + name
 	m.images[ref] = id
-	return ref, nil
+	return Image{Ref: ref, Written: m.Written}, nil
 }
 
 // RemoveImage implements [Compute].
@@ -283,7 +290,7 @@ func (m *Memory) Console(_ context.Context, id string) (string, error) {
 
 // WaitBooted implements [Compute].
 func (m *Memory) WaitBooted(ctx context.Context, id string) error {
-	if err := sleep(ctx, m.BootDelay); err != nil {
+	if err := wait.For(ctx, m.BootDelay); err != nil {
 		return fmt.Errorf("wait until machine %q has booted: %w", id, err)
 	}
 	return m.mustRun("wait for", id)
@@ -295,6 +302,17 @@ func (m *Memory) Exec(ctx context.Context, id string, c Command) error {
 		return err
 	}
 	return m.Run(ctx, id, c)
+}
+
+// Listen implements [Compute].
+func (m *Memory) Listen(_ context.Context, id string, at netip.AddrPort, hops int) (net.Listener, error) {
+	if m.Listener == nil {
+		return nil, ErrUnsupported
+	}
+	if err := m.mustRun("listen in", id); err != nil {
+		return nil, err
+	}
+	return m.Listener(id, at, hops)
 }
 
 // CopyIn implements [Compute].
@@ -317,19 +335,4 @@ func (m *Memory) mustRun(what, id string) error {
 		return fmt.Errorf("%s machine %q: it does not run", what, id)
 	}
 	return nil
-}
-
-// sleep waits for d or the end of ctx, whichever comes first.
-func sleep(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
-		return ctx.Err()
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

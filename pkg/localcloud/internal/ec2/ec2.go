@@ -7,10 +7,10 @@
 //
 // What is kept but has no effect: a VPC's addresses, routes and network ACLs. An instance's private address is its
 // machine's own, whatever the CIDR of its subnet, and it is known once the machine is up. Instances reach each other and
-// the Internet as the machines do. An instance has one root volume, whose size and type are records; every other volume
-// is refused. The instance type is a record, too.
+// the Internet as the machines do. Volumes are records, their keys and those beside the root volume included: machines have
+// the one disk. The instance type is a record, too, of which the quota counts the vCPUs.
 //
-// What is not there is an error that names it, never a made-up success: copying and registering images, volumes and
+// What is not there is an error that names it, never a made-up success: registering images, volumes and
 // network interfaces of their own, elastic IPs, NAT gateways, spot instances, IPv6.
 //
 // # Public addresses
@@ -25,30 +25,25 @@ package ec2
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
+	"regexp"
 	"runtime"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/compute"
+	"github.com/ingot-build/ingot/pkg/localcloud/internal/service"
+	"github.com/ingot-build/ingot/pkg/localcloud/internal/shape"
+	"github.com/ingot-build/ingot/pkg/localcloud/internal/store"
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/wire"
 )
 
 // Version is the version of the API.
 const Version = "2016-11-15"
-
-// store keeps the service's state.
-type store interface {
-	Load(name string, into any) (found bool, err error)
-	Save(name string, from any) error
-}
 
 // storeName is the name of the state in its store.
 const storeName = "ec2"
@@ -59,16 +54,41 @@ type addresses interface {
 	Release(addr netip.Addr) error
 }
 
+// profiles are what IAM has.
+type profiles interface {
+	// InstanceProfile finds an instance profile by its name or its ARN. It is usable once it has a role.
+	InstanceProfile(nameOrARN string) (arn, id string, found, usable bool)
+	// ProfileRole returns the ARN of the role in one.
+	ProfileRole(nameOrARN string) (roleARN string, found bool)
+}
+
 // Options are what a Service needs.
 type Options struct {
 	AccountID    string // 12 digits
 	Region       string // for example us-west-1
 	Architecture string // of the machines: x86_64 or arm64; empty for this host's
-	Store        store
+	Store        store.Store
 	Compute      compute.Compute
 	Addresses    addresses
+	// Profiles knows the instance profiles; without it there are none.
+	Profiles profiles
+	// Credentials returns the role of an instance profile and credentials of it for an instance, or ErrNoRole; nil where instances have none.
+	Credentials func(ctx context.Context, profileARN, instanceID string) (role string, c Credentials, err error)
+	// Shape is what the account is like.
+	Shape shape.Shape
+	// DefaultKey is the ARN of the customer's key with which EBS encrypts every volume; empty where it does not, and has a key of its
+	// own for those that are to be encrypted.
+	DefaultKey string
+	// MayUseKey tells whether EC2 Auto Scaling has a grant for a customer's key; nil for any key.
+	MayUseKey func(key string) bool
 	// Open listens on a public address; nil leaves public addresses without listeners.
 	Open func(ctx context.Context, at netip.AddrPort) (net.Listener, error)
+	// Dial connects to an instance's private address; nil for the way that this host knows.
+	Dial func(ctx context.Context, to netip.AddrPort) (net.Conn, error)
+	// Lag says how old reads are that lag; nil where none does.
+	Lag func() time.Duration
+	// Snapshot waits as long as a snapshot takes of a volume with a throughput in MiB/s, for the bytes that were written to it; nil does not.
+	Snapshot func(ctx context.Context, written int64, throughput int) error
 	// Log takes what goes wrong behind the scenes; nil drops it.
 	Log *slog.Logger
 }
@@ -76,23 +96,35 @@ type Options struct {
 // Service is EC2. Make one with [New].
 type Service struct {
 	account, region, arch string
+	shape                 shape.Shape
+	defaultKey            string
+	mayUseKey             func(key string) bool
+	takeSnapshot          func(ctx context.Context, written int64, throughput int) error
 
-	store     store
 	compute   compute.Compute
 	addresses addresses
+	profiles  profiles
 	exposure  *exposure
 	log       *slog.Logger
 
-	ctx    context.Context // ends with Close
-	cancel context.CancelFunc
-	work   sync.WaitGroup
+	credentials func(ctx context.Context, profileARN, instanceID string) (role string, c Credentials, err error)
+
+	work   *service.Work
+	ctx    context.Context // the work's
 	source sourceImage
 
-	mu        sync.Mutex
-	state     state
+	// document's lock guards what follows, too.
+	document  *store.Document[state]
+	state     *state
+	allocated []netip.Addr            // public addresses that the change under way took
+	released  []netip.Addr            // and those that it lets go
 	machines  map[string]*machineLock // by instance ID
+	answering map[string]bool         // instances that are answered about themselves
 	listeners []func(InstanceInfo)
 	holders   []func(securityGroupID string) bool
+
+	past    *Service // this service as it was a while ago; nil where nobody looks
+	present *Service // of the past
 }
 
 // state is everything that is saved.
@@ -111,39 +143,27 @@ type state struct {
 	Templates   map[string]*launchTemplate
 }
 
-// fill makes the maps that an older state file does not have.
-func (st *state) fill() {
-	fill(&st.Images)
-	fill(&st.Snapshots)
-	fill(&st.Instances)
-	fill(&st.Volumes)
-	fill(&st.KeyPairs)
-	fill(&st.Groups)
-	fill(&st.VPCs)
-	fill(&st.Subnets)
-	fill(&st.Gateways)
-	fill(&st.RouteTables)
-	fill(&st.ACLs)
-	fill(&st.Templates)
-}
-
-func fill[T any](m *map[string]T) {
-	if *m == nil {
-		*m = map[string]T{}
+func newState() state {
+	return state{
+		Images: map[string]*image{}, Snapshots: map[string]*snapshot{}, Instances: map[string]*instance{}, Volumes: map[string]*volume{},
+		KeyPairs: map[string]*keyPair{}, Groups: map[string]*securityGroup{}, VPCs: map[string]*vpc{}, Subnets: map[string]*subnet{},
+		Gateways: map[string]*internetGateway{}, RouteTables: map[string]*routeTable{}, ACLs: map[string]*networkACL{},
+		Templates: map[string]*launchTemplate{},
 	}
 }
 
 // New returns the service with its saved state, and starts to bring that and the machines together in the background:
 // a machine that is gone was terminated, one that was stopped while the cloud was down starts again. Close ends it.
 func New(o Options) (*Service, error) {
-	s := &Service{
-		account: o.AccountID, region: o.Region, arch: o.Architecture,
-		store: o.Store, compute: o.Compute, addresses: o.Addresses,
-		log:      o.Log,
-		machines: map[string]*machineLock{},
+	document, err := store.Open(o.Store, storeName, newState())
+	if err != nil {
+		return nil, fmt.Errorf("load EC2 state: %w", err)
 	}
-	if s.log == nil {
-		s.log = slog.New(slog.DiscardHandler)
+	s := &Service{
+		account: o.AccountID, region: o.Region, arch: o.Architecture, compute: o.Compute, addresses: o.Addresses, profiles: o.Profiles,
+		shape: o.Shape, defaultKey: o.DefaultKey, mayUseKey: o.MayUseKey, takeSnapshot: o.Snapshot, log: service.Logger(o.Log), work: service.NewWork(), source: sourceImage{lock: newLock()},
+		document: document, state: document.Value(), machines: map[string]*machineLock{}, answering: map[string]bool{},
+		credentials: o.Credentials,
 	}
 	switch {
 	case s.arch != "":
@@ -152,79 +172,132 @@ func New(o Options) (*Service, error) {
 	default:
 		s.arch = "x86_64"
 	}
-	found, err := s.store.Load(storeName, &s.state)
-	if err != nil {
-		return nil, fmt.Errorf("load EC2 state: %w", err)
+	if s.mayUseKey == nil {
+		s.mayUseKey = func(string) bool { return true }
 	}
-	s.state.fill()
-	if !found {
-		s.createDefaultVPC()
-		if err := s.save(); err != nil {
+	if document.Fresh() && !s.shape.NoDefaultVPC {
+		if err := s.change(func() error { s.createDefaultVPC(); return nil }); err != nil {
 			return nil, err
 		}
 	}
-	s.ctx, s.cancel = context.WithCancel(context.Background())
-	s.source.turn = make(chan struct{}, 1)
-	s.exposure = newExposure(s.ctx, o.Open, s.log)
+	s.ctx = s.work.Context()
+	s.exposure = newExposure(s.ctx, o, s.log)
+	if o.Lag != nil {
+		s.past = s.asItWas(o.Lag)
+	}
 	changes := s.compute.Watch(s.ctx)
 	s.reconcile()
 	s.work.Go(func() { s.watch(changes) })
 	return s, nil
 }
 
+// asItWas returns the service as it was that long ago, to answer calls and nothing else.
+func (s *Service) asItWas(lag func() time.Duration) *Service {
+	p := *s
+	p.present = s
+	p.document = s.document.Past(lag, func(past *state, present state) {
+		// Other accounts' images have always been there. With a new key pair an instance can be launched at once: that is what
+		// Packer does.
+		for id, i := range present.Images {
+			if i.OwnerID != s.account {
+				past.Images[id] = i
+			}
+		}
+		past.KeyPairs = present.KeyPairs
+	})
+	p.state = p.document.Value()
+	return &p
+}
+
 // Close ends the background work and closes all listeners. It leaves the machines as they are.
 func (s *Service) Close() error {
-	s.cancel()
+	s.work.Cancel()
 	s.exposure.close()
-	s.work.Wait()
+	s.work.Close()
 	return nil
 }
 
 // API returns the operations.
 func (s *Service) API() wire.Service {
+	api := wire.Service{
+		Name:      "ec2",
+		Protocol:  wire.EC2Query,
+		Version:   Version,
+		Namespace: "http://ec2.amazonaws.com/doc/" + Version + "/",
+		Actions:   s.actions(),
+	}
+	if s.past != nil {
+		api.Past = s.past.actions()
+	}
+	return api
+}
+
+func (s *Service) actions() map[string]wire.Action {
 	actions := map[string]wire.Action{}
 	for _, set := range []map[string]wire.Action{
 		s.imageActions(), s.instanceActions(), s.keyPairActions(), s.securityGroupActions(), s.networkActions(),
-		s.launchTemplateActions(), s.tagActions(), s.regionActions(),
+		s.launchTemplateActions(), s.tagActions(), s.regionActions(), s.accountActions(),
 	} {
 		for name, action := range set {
 			actions[name] = action
 		}
 	}
-	return wire.Service{
-		Name:      "ec2",
-		Protocol:  wire.EC2Query,
-		Version:   Version,
-		Namespace: "http://ec2.amazonaws.com/doc/" + Version + "/",
-		Actions:   actions,
-	}
+	return actions
 }
 
-// save saves the state. The caller holds s.mu.
-func (s *Service) save() error {
-	if err := s.store.Save(storeName, &s.state); err != nil {
-		s.log.Error("save EC2 state", "error", err)
-		return fmt.Errorf("save state: %w", err)
+// change runs a change to the state and saves it. Where either fails, nothing has changed.
+func (s *Service) change(f func() error) error {
+	s.document.Lock()
+	defer s.document.Unlock()
+	s.allocated, s.released = nil, nil
+	err := s.document.UpdateLocked(func(*state) error { return f() })
+	if err != nil {
+		s.giveBack(s.allocated)
+		return err
 	}
+	s.giveBack(s.released)
 	return nil
 }
 
-// change runs a change to the state, and saves it unless the change fails, in which case it must have changed nothing.
-func (s *Service) change(f func() error) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := f(); err != nil {
+// record makes a change that says what happened behind the scenes. It is not ok when the service closes before that could be saved.
+func (s *Service) record(f func()) (ok bool) {
+	return s.work.Persist(func() error {
+		err := s.change(func() error { f(); return nil })
+		if err != nil {
+			s.log.Error("save EC2 state", "error", err)
+		}
 		return err
-	}
-	return s.save()
+	})
 }
 
-// newID returns a new resource ID, in the long form: 17 hexadecimal digits.
-func newID(prefix string) string {
-	var b [9]byte
-	rand.Read(b[:])
-	return prefix + "-" + hex.EncodeToString(b[:])[:17]
+// giveBack frees public addresses.
+func (s *Service) giveBack(addrs []netip.Addr) {
+	for _, addr := range addrs {
+		if err := s.addresses.Release(addr); err != nil {
+			s.log.Error("release public address", "address", addr, "error", err)
+		}
+	}
 }
+
+// lock is a lock that one can stop waiting for: it is held for as long as machines take.
+type lock chan struct{}
+
+func newLock() lock { return make(lock, 1) }
+
+// take waits for the lock until the context ends.
+func (l lock) take(ctx context.Context) error {
+	select {
+	case l <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (l lock) release() { <-l }
+
+// newID returns a new resource ID, in the long form: 17 hexadecimal digits.
+func newID(prefix string) string { return prefix + "-" + service.HexID(17) }
 
 // arn returns a resource's ARN.
 func (s *Service) arn(kind, id string) string {
@@ -261,10 +334,34 @@ func find[T any](all map[string]T, ids []string, code, kind string) ([]T, error)
 func get[T any](all map[string]T, id, code, kind string) (T, error) {
 	r, ok := all[id]
 	if !ok {
-		return r, wire.Errorf(code, "The %s '%s' does not exist", kind, id)
+		return r, notFound(code, kind, id)
 	}
 	return r, nil
 }
+
+// malformedIDs are the codes for what cannot be an ID, and how an ID begins, by the code for one that there is not.
+var malformedIDs = map[string]struct{ prefix, code string }{
+	"InvalidGroup.NotFound":               {"sg", "InvalidGroupId.Malformed"},
+	"InvalidLaunchTemplateId.NotFound":    {"lt", "InvalidLaunchTemplateId.Malformed"},
+	"InvalidNetworkInterfaceID.NotFound":  {"eni", "InvalidNetworkInterfaceId.Malformed"},
+	"InvalidRouteTableID.NotFound":        {"rtb", "InvalidRouteTableId.Malformed"},
+	"InvalidSecurityGroupRuleId.NotFound": {"sgr", "InvalidSecurityGroupRuleId.Malformed"},
+	"InvalidSnapshot.NotFound":            {"snap", "InvalidSnapshotID.Malformed"},
+	"InvalidVolume.NotFound":              {"vol", "InvalidVolumeID.Malformed"},
+}
+
+// notFound is the error for an ID that there is not. Of some kinds AWS tells an ID that there cannot be from that.
+// See https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html.
+func notFound(code, kind, id string) error {
+	of, told := malformedIDs[code]
+	if before, digits, _ := strings.Cut(id, "-"); told && (before != of.prefix || !idDigits.MatchString(digits)) {
+		return wire.Errorf(of.code, `Invalid id: "%s" (expecting "%s-...")`, id, of.prefix)
+	}
+	return wire.Errorf(code, "The %s '%s' does not exist", kind, id)
+}
+
+// idDigits are what follows the prefix of an ID, in its short and its long form.
+var idDigits = regexp.MustCompile(`^([0-9a-f]{8}|[0-9a-f]{17})$`)
 
 // code returns an error's API code, or "" for an error of another kind.
 func code(err error) string {

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/ingot-build/ingot/internal/wait"
 )
 
 // maxRangePorts is how many ports a rule may open one by one.
@@ -18,7 +20,7 @@ const maxRangePorts = 64
 // commonPorts are what a wider rule opens: SSH, HTTP, HTTPS, and the port that services here use by default.
 func commonPorts() []int { return []int{22, 80, 443, 8080} }
 
-// dialTimeout is how long a relay waits for the machine: it is on this host.
+// dialTimeout is how long a relay waits for the machine, which is close.
 const dialTimeout = 5 * time.Second
 
 // door is an open port of a public address.
@@ -32,8 +34,8 @@ func (s *Service) expose() { s.exposure.apply(s.doors) }
 
 // doors returns what should be open, and the public addresses whose connections may live on though they take no new ones.
 func (s *Service) doors() (open map[netip.AddrPort]door, alive map[netip.Addr]bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.document.Lock()
+	defer s.document.Unlock()
 	open, alive = map[netip.AddrPort]door{}, map[netip.Addr]bool{}
 	for _, i := range s.state.Instances {
 		if !i.PublicIP.IsValid() {
@@ -89,6 +91,7 @@ func (r *rule) exposes() []int {
 type exposure struct {
 	ctx  context.Context
 	open func(ctx context.Context, at netip.AddrPort) (net.Listener, error)
+	dial func(ctx context.Context, to netip.AddrPort) (net.Conn, error)
 	log  *slog.Logger
 
 	mu     sync.Mutex // held while ports open and close, so that the last call to apply has the last word
@@ -96,8 +99,14 @@ type exposure struct {
 	work   sync.WaitGroup
 }
 
-func newExposure(ctx context.Context, open func(context.Context, netip.AddrPort) (net.Listener, error), log *slog.Logger) *exposure {
-	return &exposure{ctx: ctx, open: open, log: log, relays: map[netip.AddrPort]*relay{}}
+func newExposure(ctx context.Context, o Options, log *slog.Logger) *exposure {
+	e := &exposure{ctx: ctx, open: o.Open, dial: o.Dial, log: log, relays: map[netip.AddrPort]*relay{}}
+	if e.dial == nil {
+		e.dial = func(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "tcp", to.String())
+		}
+	}
+	return e
 }
 
 // apply makes the open ports what wanted says.
@@ -123,7 +132,7 @@ func (e *exposure) apply(wanted func() (map[netip.AddrPort]door, map[netip.Addr]
 	for at, d := range doors {
 		r := e.relays[at]
 		if r == nil {
-			r = &relay{log: e.log, conns: map[net.Conn]bool{}}
+			r = &relay{log: e.log, dial: e.dial, conns: map[net.Conn]bool{}}
 			e.relays[at] = r
 		}
 		r.set(d)
@@ -155,6 +164,7 @@ func (e *exposure) close() {
 // relay passes on the connections to one port.
 type relay struct {
 	log      *slog.Logger
+	dial     func(ctx context.Context, to netip.AddrPort) (net.Conn, error)
 	listener net.Listener // nil while closed; guarded by exposure.mu
 
 	mu    sync.Mutex
@@ -214,12 +224,10 @@ func (r *relay) serve(ctx context.Context, l net.Listener) {
 		}
 		if err != nil { // out of file descriptors, or the client is gone again
 			r.log.Warn("accept connection", "address", l.Addr(), "error", err)
-			select {
-			case <-time.After(50 * time.Millisecond):
-				continue
-			case <-ctx.Done():
+			if wait.For(ctx, 50*time.Millisecond) != nil {
 				return
 			}
+			continue
 		}
 		work.Go(func() { r.handle(ctx, client) })
 	}
@@ -234,8 +242,9 @@ func (r *relay) handle(ctx context.Context, client net.Conn) {
 		reset(client)
 		return
 	}
-	dialer := net.Dialer{Timeout: dialTimeout}
-	machine, err := dialer.DialContext(ctx, "tcp", d.to.String())
+	dialing, cancel := context.WithTimeout(ctx, dialTimeout)
+	machine, err := r.dial(dialing, d.to)
+	cancel()
 	if err != nil { // nothing listens there yet, perhaps: the client shall see it as it would without a relay
 		reset(client)
 		return

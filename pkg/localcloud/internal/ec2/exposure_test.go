@@ -45,13 +45,13 @@ func exposed(t *testing.T, to netip.AddrPort, from string) (e *exposure, at func
 	var last atomic.Pointer[net.TCPAddr]
 	ctx, cancel := context.WithCancel(context.Background())
 	// The port that is asked for does not matter: the system gives one.
-	e = newExposure(ctx, func(context.Context, netip.AddrPort) (net.Listener, error) {
+	e = newExposure(ctx, Options{Open: func(context.Context, netip.AddrPort) (net.Listener, error) {
 		l, err := net.Listen("tcp4", "127.0.0.1:0")
 		if err == nil {
 			last.Store(l.Addr().(*net.TCPAddr))
 		}
 		return l, err
-	}, slog.New(slog.DiscardHandler))
+	}}, slog.New(slog.DiscardHandler))
 	t.Cleanup(func() {
 		cancel()
 		e.close()

@@ -37,7 +37,7 @@ func match[T any, R interface {
 }](fs filters, all []R) ([]R, error) {
 	for _, f := range fs { // refused even where there is nothing to filter
 		if !strings.HasPrefix(f.Name, "tag:") && f.Name != "tag-key" && f.Name != "tag-value" {
-			if _, ok := R(new(T)).attribute(f.Name); !ok {
+			if _, ok := filterable(R(new(T)), f.Name); !ok {
 				return nil, wire.Errorf("InvalidParameterValue", "The filter '%s' is invalid", f.Name)
 			}
 		}
@@ -76,7 +76,7 @@ func (fs filters) match(r resource) bool {
 				values = append(values, t.Value)
 			}
 		} else {
-			values, _ = r.attribute(f.Name)
+			values, _ = filterable(r, f.Name)
 		}
 		if !slices.ContainsFunc(values, func(v string) bool {
 			return slices.ContainsFunc(f.Values, func(pattern string) bool { return glob(pattern, v) })

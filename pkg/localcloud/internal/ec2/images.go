@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/wire"
@@ -19,9 +20,6 @@ const debianOwner = "136693071363"
 const debianBuild = "20251117-2299"
 
 var debianDate = time.Date(2025, time.November, 17, 9, 0, 0, 0, time.UTC)
-
-// rootDevice is the root device's name on Debian's images, and so on all that are made of them.
-const rootDevice = "/dev/xvda"
 
 // rootSize is the size of the root volume of Debian's images, in GiB.
 const rootSize = 8
@@ -37,17 +35,16 @@ type image struct {
 	State         string // pending, available, failed
 	Reason        stateReason
 	Public        bool
-	LaunchUsers   []string // accounts that may launch it
-	LaunchGroups  []string // "all"
 	Devices       []blockDevice
 	IMDSSupport   string
 	SourceImage   string
 	SourceMachine string // the instance it is made of
 	NoReboot      bool
-	Protection    string // "", enabled, disabled
-	Deprecation   *time.Time
+	ClientToken   string `json:",omitempty"` // of the call that copied it
 	Tags          tags
 	Ref           string // compute's reference
+
+	region string // what a filter asks for, filled in where images are filtered
 }
 
 // blockDevice is a block device mapping of an image.
@@ -64,6 +61,7 @@ type imageEBS struct {
 	DeleteOnTermination bool   `xml:"deleteOnTermination"`
 	IOPS                int    `xml:"iops,omitempty"`
 	Throughput          int    `xml:"throughput,omitempty"`
+	KMSKeyID            string `xml:"-" json:",omitempty"` // ARN of the customer's key; empty for EBS's own, and where nothing is encrypted
 }
 
 // stateReason says why a resource is in its state.
@@ -83,11 +81,16 @@ func (r stateReason) reason() *stateReason {
 func (i *image) key() (time.Time, string) { return i.Created, i.ID }
 func (i *image) tagged() tags             { return i.Tags }
 
-func (i *image) attribute(name string) ([]string, bool) {
-	var root blockDevice
-	if len(i.Devices) > 0 {
-		root = i.Devices[0]
+// root returns the image's root device, which is its only one.
+func (i *image) root() blockDevice {
+	if len(i.Devices) == 0 {
+		return blockDevice{}
 	}
+	return i.Devices[0]
+}
+
+func (i *image) attribute(name string) ([]string, bool) {
+	root := i.root()
 	switch name {
 	case "architecture":
 		return []string{i.Architecture}, true
@@ -99,6 +102,8 @@ func (i *image) attribute(name string) ([]string, bool) {
 		return []string{root.EBS.SnapshotID}, true
 	case "block-device-mapping.volume-type":
 		return []string{root.EBS.VolumeType}, true
+	case "block-device-mapping.volume-size":
+		return []string{fmt.Sprint(root.EBS.VolumeSize)}, true
 	case "block-device-mapping.encrypted":
 		return []string{boolString(root.EBS.Encrypted)}, true
 	case "creation-date":
@@ -124,11 +129,16 @@ func (i *image) attribute(name string) ([]string, bool) {
 	case "owner-id":
 		return []string{i.OwnerID}, true
 	case "root-device-name":
-		return []string{rootDevice}, true
+		return []string{root.DeviceName}, true
 	case "root-device-type":
 		return []string{"ebs"}, true
 	case "source-image-id":
 		return single(i.SourceImage), true
+	case "source-image-region":
+		if i.SourceImage == "" {
+			return nil, true
+		}
+		return single(i.region), true
 	case "source-instance-id":
 		return single(i.SourceMachine), true
 	case "state":
@@ -165,7 +175,6 @@ type imageView struct {
 	Hypervisor               string        `xml:"hypervisor"`
 	ENASupport               bool          `xml:"enaSupport"`
 	BootMode                 string        `xml:"bootMode"`
-	DeprecationTime          string        `xml:"deprecationTime,omitempty"`
 	DeregistrationProtection string        `xml:"deregistrationProtection,omitempty"`
 	IMDSSupport              string        `xml:"imdsSupport,omitempty"`
 	SourceInstanceID         string        `xml:"sourceInstanceId,omitempty"`
@@ -180,22 +189,16 @@ func (s *Service) viewImage(i *image) imageView {
 		ImageID: i.ID, ImageLocation: i.OwnerID + "/" + i.Name, State: i.State, OwnerID: i.OwnerID,
 		CreationDate: timestamp(i.Created), Public: i.Public, Architecture: i.Architecture, ImageType: "machine",
 		PlatformDetails: "Linux/UNIX", UsageOperation: "RunInstances", SriovNetSupport: "simple",
-		Name: i.Name, Description: i.Description, RootDeviceType: "ebs", RootDeviceName: rootDevice,
+		Name: i.Name, Description: i.Description, RootDeviceType: "ebs", RootDeviceName: i.root().DeviceName,
 		VirtualizationType: "hvm", Hypervisor: "xen", ENASupport: true, BootMode: "uefi-preferred",
 		IMDSSupport: i.IMDSSupport, SourceInstanceID: i.SourceMachine, SourceImageID: i.SourceImage,
 		StateReason: i.Reason.reason(), Tags: i.Tags, Devices: i.Devices,
 	}
 	if i.OwnerID == s.account {
-		v.DeregistrationProtection = i.Protection
-		if v.DeregistrationProtection == "" {
-			v.DeregistrationProtection = "disabled"
-		}
+		v.DeregistrationProtection = "disabled"
 	}
 	if i.SourceImage != "" {
 		v.SourceImageRegion = s.region
-	}
-	if i.Deprecation != nil {
-		v.DeprecationTime = timestamp(*i.Deprecation)
 	}
 	return v
 }
@@ -209,6 +212,7 @@ type snapshot struct {
 	VolumeID    string
 	Size        int // GiB
 	Encrypted   bool
+	KMSKeyID    string `json:",omitempty"` // the customer's
 	State       string // pending, completed, error
 	Message     string
 	Started     time.Time
@@ -265,42 +269,36 @@ type snapshotView struct {
 	VolumeSize  int       `xml:"volumeSize"`
 	Description string    `xml:"description"`
 	Encrypted   bool      `xml:"encrypted"`
+	KMSKeyID    string    `xml:"kmsKeyId,omitempty"`
 	StorageTier string    `xml:"storageTier"`
 	Tags        tags      `xml:"tagSet>item"`
 }
 
 func (s *Service) imageActions() map[string]wire.Action {
 	return map[string]wire.Action{
-		"CreateImage":                          wire.Do(s.createImage),
-		"DeleteSnapshot":                       wire.Do(s.deleteSnapshot),
-		"DeregisterImage":                      wire.Do(s.deregisterImage),
-		"DescribeImageAttribute":               wire.Do(s.describeImageAttribute),
-		"DescribeImages":                       wire.Do(s.describeImages),
-		"DescribeSnapshots":                    wire.Do(s.describeSnapshots),
-		"DisableImageDeprecation":              wire.Do(s.disableImageDeprecation),
-		"DisableImageDeregistrationProtection": wire.Do(s.disableImageProtection),
-		"EnableImageDeprecation":               wire.Do(s.enableImageDeprecation),
-		"EnableImageDeregistrationProtection":  wire.Do(s.enableImageProtection),
-		"ModifyImageAttribute":                 wire.Do(s.modifyImageAttribute),
-		"ModifySnapshotAttribute":              wire.Do(s.modifySnapshotAttribute),
+		"CreateImage":          wire.Do(s.createImage, s.creatingImage),
+		"CopyImage":            wire.Do(s.copyImage, s.copyingImage),
+		"DeleteSnapshot":       wire.Do(s.deleteSnapshot, func(in *deleteSnapshotInput) []wire.Access { return s.onAll(in.SnapshotID) }),
+		"DeregisterImage":      wire.Do(s.deregisterImage, s.deregistering),
+		"DescribeImages":       wire.DoUnscoped(s.describeImages),
+		"DescribeSnapshots":    wire.DoUnscoped(s.describeSnapshots),
+		"ModifyImageAttribute": wire.Do(s.modifyImageAttribute, s.modifyingImage),
 	}
 }
 
 // sourceImage finds compute's Debian image, which may take minutes, once for everyone who waits for it.
 type sourceImage struct {
-	turn chan struct{} // holds one token while someone looks
-	id   string        // guarded by turn; "" until found
+	lock lock
+	id   string // guarded by lock; "" until found
 }
 
-// source returns the ID of the Debian image, which it makes a record of. The ID follows from compute's reference, so
-// that it is the same until the image changes.
+// sourceID returns the ID of the Debian image, which it makes a record of. It is the same as long as compute has the same
+// reference, also in a copy of the cloud, where the reference is another one: all that is made from it would be out of date.
 func (s *Service) sourceID(ctx context.Context) (string, error) {
-	select {
-	case s.source.turn <- struct{}{}:
-		defer func() { <-s.source.turn }()
-	case <-ctx.Done():
-		return "", ctx.Err()
+	if err := s.source.lock.take(ctx); err != nil {
+		return "", err
 	}
+	defer s.source.lock.release()
 	if s.source.id != "" {
 		return s.source.id, nil
 	}
@@ -311,14 +309,16 @@ func (s *Service) sourceID(ctx context.Context) (string, error) {
 	}
 	made := s.debianImage(ref)
 	err = s.change(func() error {
-		for id, i := range s.state.Images { // what an older reference stood for
-			if i.OwnerID == debianOwner && i.Ref != ref {
+		for id, i := range s.state.Images {
+			switch {
+			case i.OwnerID != debianOwner:
+			case i.Ref == ref:
+				made = i
+			default: // what an older reference stood for
 				delete(s.state.Images, id)
 			}
 		}
-		if s.state.Images[made.ID] == nil {
-			s.state.Images[made.ID] = made
-		}
+		s.state.Images[made.ID] = made
 		return nil
 	})
 	if err != nil {
@@ -344,7 +344,7 @@ func (s *Service) debianImage(ref string) *image {
 		Public:       true,
 		IMDSSupport:  "v2.0",
 		Ref:          ref,
-		Devices: []blockDevice{{DeviceName: rootDevice, EBS: imageEBS{
+		Devices: []blockDevice{{DeviceName: s.shape.RootDevice(), EBS: imageEBS{
 			VolumeSize: rootSize, VolumeType: "gp3", DeleteOnTermination: true, IOPS: 3000, Throughput: 125,
 		}}},
 	}
@@ -359,7 +359,7 @@ func (s *Service) debianImage(ref string) *image {
 
 var imageID = regexp.MustCompile(`^ami-([0-9a-f]{8}|[0-9a-f]{17})$`)
 
-// image returns an image. The caller holds s.mu.
+// image returns an image. The caller holds the lock.
 func (s *Service) image(id string) (*image, error) {
 	if !imageID.MatchString(id) {
 		return nil, wire.Errorf("InvalidAMIID.Malformed", `Invalid id: "%s"`, id)
@@ -382,10 +382,8 @@ func (s *Service) ownImage(id string) (*image, error) {
 type describeImagesInput struct {
 	ImageIDs          []string `query:"ImageId"`
 	Owners            []string `query:"Owner"`
-	ExecutableBy      []string `query:"ExecutableBy"`
 	Filters           filters  `query:"Filter"`
-	IncludeDeprecated bool     `query:"IncludeDeprecated"`
-	IncludeDisabled   bool     `query:"IncludeDisabled"` // images are never disabled here
+	IncludeDeprecated bool     `query:"IncludeDeprecated"` // images are never deprecated here
 	paging
 }
 
@@ -398,8 +396,8 @@ func (s *Service) describeImages(ctx context.Context, in *describeImagesInput) (
 	if err := s.wantSource(ctx, in); err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.document.Lock()
+	defer s.document.Unlock()
 	var all []*image
 	if len(in.ImageIDs) > 0 {
 		for _, id := range in.ImageIDs {
@@ -414,13 +412,10 @@ func (s *Service) describeImages(ctx context.Context, in *describeImagesInput) (
 			all = append(all, i)
 		}
 	}
-	all = slices.DeleteFunc(all, func(i *image) bool {
-		if !s.owned(i, in.Owners) || !s.executable(i, in.ExecutableBy) {
-			return true
-		}
-		// Others' images are hidden once deprecated; one's own never are.
-		return i.Deprecation != nil && i.Deprecation.Before(time.Now()) && i.OwnerID != s.account && !in.IncludeDeprecated && len(in.ImageIDs) == 0
-	})
+	all = slices.DeleteFunc(all, func(i *image) bool { return !s.owned(i, in.Owners) })
+	for _, i := range all {
+		i.region = s.region
+	}
 	found, next, err := describe(in.Filters, in.paging, all)
 	if err != nil {
 		return nil, err
@@ -434,10 +429,13 @@ func (s *Service) describeImages(ctx context.Context, in *describeImagesInput) (
 
 // wantSource makes sure that the Debian image has a record where the request may be for it.
 func (s *Service) wantSource(ctx context.Context, in *describeImagesInput) error {
+	if s.present != nil {
+		s = s.present
+	}
 	if len(in.ImageIDs) > 0 {
-		s.mu.Lock()
+		s.document.Lock()
 		known := !slices.ContainsFunc(in.ImageIDs, func(id string) bool { return s.state.Images[id] == nil })
-		s.mu.Unlock()
+		s.document.Unlock()
 		if known {
 			return nil
 		}
@@ -446,7 +444,7 @@ func (s *Service) wantSource(ctx context.Context, in *describeImagesInput) error
 	fs := slices.DeleteFunc(slices.Clone(in.Filters), func(f filter) bool {
 		return f.Name == "image-id" || f.Name == "block-device-mapping.snapshot-id" // not known yet
 	})
-	if !s.owned(candidate, in.Owners) || !s.executable(candidate, in.ExecutableBy) || !fs.match(candidate) {
+	if !s.owned(candidate, in.Owners) || !fs.match(candidate) {
 		return nil
 	}
 	_, err := s.sourceID(ctx)
@@ -460,22 +458,10 @@ func (s *Service) owned(i *image, owners []string) bool {
 	})
 }
 
-func (s *Service) executable(i *image, users []string) bool {
-	return len(users) == 0 || slices.ContainsFunc(users, func(u string) bool {
-		switch u {
-		case "all":
-			return i.Public
-		case "self":
-			return slices.Contains(i.LaunchUsers, s.account)
-		}
-		return slices.Contains(i.LaunchUsers, u)
-	})
-}
-
 // blockDeviceMapping is how requests declare a block device.
 type blockDeviceMapping struct {
 	DeviceName  *string     `query:"DeviceName" xml:"deviceName" json:",omitempty"`
-	NoDevice    *string     `query:"NoDevice" xml:"noDevice" json:",omitempty"`
+	NoDevice    *string     `query:"NoDevice" xml:"noDevice" json:",omitempty" wire:"empty"`
 	VirtualName *string     `query:"VirtualName" xml:"virtualName" json:",omitempty"`
 	EBS         *ebsRequest `query:"Ebs" xml:"ebs" json:",omitempty"`
 }
@@ -492,47 +478,81 @@ type ebsRequest struct {
 	VolumeType               *string `query:"VolumeType" xml:"volumeType" json:",omitempty" wire:"enum=gp2|gp3|io1|io2|st1|sc1|standard"`
 }
 
-// rootFrom returns the root device after the mappings of a request: they may change it, and declare devices away, but
-// there are no other volumes.
-func rootFrom(root imageEBS, mappings []blockDeviceMapping) (imageEBS, error) {
+// devices returns the volumes of an image with this root device after the mappings of a request, the root's first: they may change
+// that, declare devices away, and add others, which are empty.
+func (s *Service) devices(root blockDevice, mappings []blockDeviceMapping) ([]blockDevice, error) {
+	all := []blockDevice{root}
 	for _, m := range mappings {
+		name := deref(m.DeviceName)
 		switch {
 		case m.NoDevice != nil || m.VirtualName != nil: // nothing, or an instance store that no type here has
 			continue
-		case deref(m.DeviceName) != rootDevice:
-			return root, wire.Errorf("Unsupported", "The local cloud's instances have a root volume only: %s (requested: %s)", rootDevice, deref(m.DeviceName))
-		case m.EBS == nil:
+		case name == root.DeviceName && m.EBS == nil:
 			continue
-		}
-		e := m.EBS
-		if v := e.SnapshotID; v != nil && *v != root.SnapshotID {
-			return root, wire.Errorf("InvalidBlockDeviceMapping", "snapshotId can only be modified on EBS devices")
-		}
-		if v := e.VolumeSize; v != nil {
-			if *v < root.VolumeSize {
-				return root, wire.Errorf("InvalidBlockDeviceMapping", "Volume of size %dGB is smaller than snapshot '%s', expect size >= %dGB", *v, root.SnapshotID, root.VolumeSize)
+		case name == root.DeviceName:
+			changed, err := root.EBS.with(m.EBS)
+			if err != nil {
+				return nil, err
 			}
-			root.VolumeSize = *v
+			all[0].EBS = changed
+			continue
+		case m.EBS == nil || m.EBS.VolumeSize == nil && m.EBS.SnapshotID == nil:
+			return nil, missing("size", "snapshotId")
+		case m.EBS.SnapshotID != nil:
+			return nil, wire.Errorf("Unsupported", "The local cloud's volumes beside the root volume %s cannot be made of a snapshot (requested: %s)", root.DeviceName, name)
 		}
-		if v := e.VolumeType; v != nil && *v != root.VolumeType {
-			root.VolumeType = *v
-			root.IOPS, root.Throughput = 0, 0
-			if *v == "gp3" {
-				root.IOPS, root.Throughput = 3000, 125 // its baseline
-			}
+		added, err := imageEBS{VolumeType: "gp2"}.with(m.EBS) // AWS's default type
+		if err != nil {
+			return nil, err
 		}
-		if v := e.IOPS; v != nil {
-			root.IOPS = *v
+		all = append(all, blockDevice{name, added})
+	}
+	for n := range all {
+		e := &all[n].EBS
+		switch {
+		case s.defaultKey != "" && (e.KMSKeyID == "" || strings.HasSuffix(s.defaultKey, "/"+e.KMSKeyID)): // none, or its ID
+			e.Encrypted, e.KMSKeyID = true, s.defaultKey
+		case s.defaultKey != "":
+			e.Encrypted = true
+		case e.KMSKeyID != "" && !e.Encrypted:
+			return nil, wire.Errorf("InvalidParameterDependency", "The parameter [KmsKeyId] requires the parameter Encrypted to be set.")
 		}
-		if v := e.Throughput; v != nil {
-			root.Throughput = *v
+	}
+	return all, nil
+}
+
+// with returns the volume as a request changes it.
+func (root imageEBS) with(e *ebsRequest) (imageEBS, error) {
+	if v := e.SnapshotID; v != nil && *v != root.SnapshotID {
+		return root, wire.Errorf("InvalidBlockDeviceMapping", "snapshotId can only be modified on EBS devices")
+	}
+	if v := e.VolumeSize; v != nil {
+		if *v < root.VolumeSize {
+			return root, wire.Errorf("InvalidBlockDeviceMapping", "Volume of size %dGB is smaller than snapshot '%s', expect size >= %dGB", *v, root.SnapshotID, root.VolumeSize)
 		}
-		if v := e.Encrypted; v != nil {
-			root.Encrypted = *v
+		root.VolumeSize = *v
+	}
+	if v := e.VolumeType; v != nil && *v != root.VolumeType {
+		root.VolumeType = *v
+		root.IOPS, root.Throughput = 0, 0
+		if *v == "gp3" {
+			root.IOPS, root.Throughput = 3000, 125 // its baseline
 		}
-		if v := e.DeleteOnTermination; v != nil {
-			root.DeleteOnTermination = *v
-		}
+	}
+	if v := e.IOPS; v != nil {
+		root.IOPS = *v
+	}
+	if v := e.Throughput; v != nil {
+		root.Throughput = *v
+	}
+	if v := e.Encrypted; v != nil {
+		root.Encrypted = *v
+	}
+	if v := e.KMSKeyID; v != nil {
+		root.KMSKeyID = *v
+	}
+	if v := e.DeleteOnTermination; v != nil {
+		root.DeleteOnTermination = *v
 	}
 	return root, nil
 }
@@ -553,15 +573,113 @@ type createImageOutput struct {
 // AWS: 3 to 128 letters, digits, and these other characters.
 var imageName = regexp.MustCompile(`^[a-zA-Z0-9()\[\] ./\-'@_]{3,128}$`)
 
-func (s *Service) createImage(_ context.Context, in *createImageInput) (*createImageOutput, error) {
-	if !imageName.MatchString(in.Name) {
-		return nil, wire.Errorf("InvalidAMIName.Malformed", "AMI names must be between 3 and 128 characters long, and may contain letters, numbers, '(', ')', '[', ']', ' ', '.', '/', '-', \"'\", '@' and '_'")
+func malformedImageName() error {
+	return wire.Errorf("InvalidAMIName.Malformed", "AMI names must be between 3 and 128 characters long, and may contain letters, numbers, '(', ')', '[', ']', ' ', '.', '/', '-', \"'\", '@' and '_'")
+}
+
+// checkImageName checks that no image of the account has the name. The caller holds the lock.
+func (s *Service) checkImageName(name string) error {
+	for _, other := range s.state.Images {
+		if other.OwnerID == s.account && other.Name == name {
+			return wire.Errorf("InvalidAMIName.Duplicate", "AMI name %s is already in use by AMI %s", name, other.ID)
+		}
 	}
-	imageTags, err := in.TagSpecs.of("image", "snapshot")
+	return nil
+}
+
+// ofImage returns the tags of a new image and of its snapshot.
+func (specs tagSpecifications) ofImage() (image, snapshot tags, err error) {
+	if image, err = specs.of("image", "snapshot"); err != nil {
+		return nil, nil, err
+	}
+	snapshot, err = specs.of("snapshot", "image")
+	return image, snapshot, err
+}
+
+type copyImageInput struct {
+	Name        string            `query:"Name" wire:"required"`
+	SourceID    string            `query:"SourceImageId" wire:"required"`
+	Region      string            `query:"SourceRegion" wire:"required"`
+	ClientToken string            `query:"ClientToken"`
+	Description string            `query:"Description"`
+	Encrypted   *bool             `query:"Encrypted"`
+	CopyTags    bool              `query:"CopyImageTags"`
+	TagSpecs    tagSpecifications `query:"TagSpecification"`
+}
+
+// copyImage copies an image of the region, which is there at once: the two share a machine image until both are gone.
+func (s *Service) copyImage(_ context.Context, in *copyImageInput) (*createImageOutput, error) {
+	switch {
+	case !imageName.MatchString(in.Name):
+		return nil, malformedImageName()
+	case in.Region != s.region:
+		return nil, wire.Errorf("InvalidRequest", "The local cloud has the region %s, and no images of %s", s.region, in.Region)
+	}
+	imageTags, snapshotTags, err := in.TagSpecs.ofImage()
 	if err != nil {
 		return nil, err
 	}
-	snapshotTags, err := in.TagSpecs.of("snapshot", "image")
+	out := &createImageOutput{}
+	return out, s.change(func() error {
+		for _, other := range s.state.Images {
+			if in.ClientToken != "" && other.ClientToken == in.ClientToken {
+				out.ImageID = other.ID
+				return nil
+			}
+		}
+		source, err := s.image(in.SourceID)
+		if err != nil {
+			return err
+		}
+		if source.State != "available" {
+			return wire.Errorf("InvalidAMIID.Unavailable", "The image ID '%s' is not available: it is '%s'", source.ID, source.State)
+		}
+		if err := s.checkImageName(in.Name); err != nil {
+			return err
+		}
+		made := *source
+		made.ID, made.Name, made.Description, made.OwnerID, made.Public = newID("ami"), in.Name, in.Description, s.account, false
+		made.Created, made.SourceImage, made.SourceMachine, made.ClientToken = time.Now().UTC(), source.ID, "", in.ClientToken
+		if made.Tags = imageTags; in.CopyTags {
+			made.Tags = source.Tags.with(imageTags)
+		}
+		made.Devices = slices.Clone(source.Devices)
+		root := &made.Devices[0].EBS
+		if in.Encrypted != nil {
+			root.Encrypted = *in.Encrypted
+		}
+		snap := &snapshot{
+			ID: newID("snap"), ImageID: made.ID, OwnerID: s.account, Size: root.VolumeSize, Encrypted: root.Encrypted, State: "completed",
+			Started: made.Created, Tags: snapshotTags, Ref: made.Ref,
+			Description: fmt.Sprintf("Copied for DestinationAmi %s from SourceAmi %s for SourceSnapshot %s.", made.ID, source.ID, root.SnapshotID),
+		}
+		root.SnapshotID = snap.ID
+		s.state.Images[made.ID], s.state.Snapshots[snap.ID] = &made, snap
+		out.ImageID = made.ID
+		return nil
+	})
+}
+
+// unused returns the reference of a machine image that is to go, or "" where a copy still has it. The caller holds the lock.
+func (s *Service) unused(ref string) string {
+	for _, i := range s.state.Images {
+		if i.Ref == ref {
+			return ""
+		}
+	}
+	for _, sn := range s.state.Snapshots {
+		if sn.Ref == ref {
+			return ""
+		}
+	}
+	return ref
+}
+
+func (s *Service) createImage(_ context.Context, in *createImageInput) (*createImageOutput, error) {
+	if !imageName.MatchString(in.Name) {
+		return nil, malformedImageName()
+	}
+	imageTags, snapshotTags, err := in.TagSpecs.ofImage()
 	if err != nil {
 		return nil, err
 	}
@@ -577,30 +695,31 @@ func (s *Service) createImage(_ context.Context, in *createImageInput) (*createI
 		if inst.State != stateRunning && inst.State != stateStopped {
 			return wire.Errorf("IncorrectState", "Instance '%s' is not in the 'running' or 'stopped' state: it is '%s'", inst.ID, inst.State)
 		}
-		for _, other := range s.state.Images {
-			if other.OwnerID == s.account && other.Name == in.Name {
-				return wire.Errorf("InvalidAMIName.Duplicate", "AMI name %s is already in use by AMI %s", in.Name, other.ID)
-			}
+		if err := s.checkImageName(in.Name); err != nil {
+			return err
 		}
 		made.Architecture, made.SourceImage, made.IMDSSupport = inst.Architecture, inst.ImageID, inst.ImageIMDS
 		root := imageEBS{VolumeSize: rootSize, VolumeType: "gp3", DeleteOnTermination: true, IOPS: 3000, Throughput: 125}
 		vol := s.state.Volumes[inst.VolumeID]
 		if vol != nil {
-			root = imageEBS{
-				VolumeSize: vol.VolumeSize, VolumeType: vol.VolumeType, IOPS: vol.IOPS, Throughput: vol.Throughput,
-				Encrypted: vol.Encrypted, DeleteOnTermination: vol.DeleteOnTermination,
-			}
+			root = vol.imageEBS
+			root.SnapshotID = ""
 		}
-		if root, err = rootFrom(root, in.Devices); err != nil {
+		devices, err := s.devices(blockDevice{inst.rootDevice(), root}, in.Devices)
+		switch {
+		case err != nil:
 			return err
+		case len(devices) > 1 || len(s.volumesOf(inst)) > 1:
+			return wire.Errorf("Unsupported", "The local cloud's images have a root volume only: %s", inst.rootDevice())
 		}
+		root = devices[0].EBS
 		snap := &snapshot{
 			ID: newID("snap"), ImageID: made.ID, OwnerID: s.account, VolumeID: inst.VolumeID, Size: root.VolumeSize,
-			Encrypted: root.Encrypted, State: "pending", Started: made.Created, Tags: snapshotTags,
+			Encrypted: root.Encrypted, KMSKeyID: root.KMSKeyID, State: "pending", Started: made.Created, Tags: snapshotTags,
 			Description: fmt.Sprintf("Created by CreateImage(%s) for %s", inst.ID, made.ID),
 		}
 		root.SnapshotID = snap.ID
-		made.Devices = []blockDevice{{DeviceName: rootDevice, EBS: root}}
+		made.Devices = []blockDevice{{inst.rootDevice(), root}}
 		s.state.Images[made.ID] = made
 		s.state.Snapshots[snap.ID] = snap
 		return nil
@@ -615,26 +734,29 @@ func (s *Service) createImage(_ context.Context, in *createImageInput) (*createI
 // commit makes a pending image of its machine. A machine that runs is stopped for it and started again, unless the image
 // was asked for without a reboot.
 func (s *Service) commit(id string) {
-	s.mu.Lock()
+	s.document.Lock()
 	i := s.state.Images[id]
 	if i == nil || i.State != "pending" {
-		s.mu.Unlock()
+		s.document.Unlock()
 		return
 	}
-	machine, noReboot := i.SourceMachine, i.NoReboot
-	s.mu.Unlock()
+	machine, noReboot, throughput := i.SourceMachine, i.NoReboot, i.Devices[0].EBS.Throughput
+	s.document.Unlock()
 
 	unlock, ok := s.lockMachine(machine)
 	if !ok {
 		return // closing: the next start takes it up again
 	}
-	ref, err := s.commitMachine(machine, id, noReboot)
+	made, err := s.commitMachine(machine, id, noReboot)
 	unlock()
+	if err == nil && s.takeSnapshot != nil {
+		err = s.takeSnapshot(s.ctx, made.Written, throughput)
+	}
 	if s.ctx.Err() != nil {
 		return
 	}
 	orphan := false
-	s.update(func() {
+	s.record(func() {
 		i := s.state.Images[id]
 		if i == nil { // deregistered meanwhile
 			orphan = true
@@ -649,16 +771,16 @@ func (s *Service) commit(id string) {
 			}
 			return
 		}
-		i.State, i.Ref = "available", ref
+		i.State, i.Ref = "available", made.Ref
 		if snap != nil {
-			snap.State, snap.Ref = "completed", ref
+			snap.State, snap.Ref = "completed", made.Ref
 		}
 	})
 	if err != nil {
 		s.log.Error("create image", "image", id, "instance", machine, "error", err)
 	}
-	if orphan && ref != "" {
-		s.removeImage(ref)
+	if orphan && made.Ref != "" {
+		s.removeImage(made.Ref)
 	}
 }
 
@@ -666,11 +788,6 @@ func (s *Service) removeImage(ref string) {
 	if err := s.compute.RemoveImage(s.ctx, ref); err != nil {
 		s.log.Warn("remove machine image", "image", ref, "error", err)
 	}
-}
-
-type describeImageAttributeInput struct {
-	ImageID   string `query:"ImageId" wire:"required"`
-	Attribute string `query:"Attribute" wire:"required,enum=description|launchPermission|blockDeviceMapping|imdsSupport|deregistrationProtection"`
 }
 
 // attributeValue is an attribute of one value in requests and answers.
@@ -683,93 +800,18 @@ type attributeBool struct {
 	Value bool `query:"Value" xml:"value"`
 }
 
-type launchPermission struct {
-	UserID string `query:"UserId" xml:"userId,omitempty"`
-	Group  string `query:"Group" xml:"group,omitempty" wire:"enum=all"`
-}
-
-type describeImageAttributeOutput struct {
-	ImageID                  string             `xml:"imageId"`
-	Description              *attributeValue    `xml:"description"`
-	LaunchPermissions        []launchPermission `xml:"launchPermission>item"`
-	Devices                  []blockDevice      `xml:"blockDeviceMapping>item"`
-	IMDSSupport              *attributeValue    `xml:"imdsSupport"`
-	DeregistrationProtection *attributeValue    `xml:"deregistrationProtection"`
-}
-
-func (s *Service) describeImageAttribute(_ context.Context, in *describeImageAttributeInput) (*describeImageAttributeOutput, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	i, err := s.image(in.ImageID)
-	if err != nil {
-		return nil, err
-	}
-	out := &describeImageAttributeOutput{ImageID: i.ID}
-	switch in.Attribute {
-	case "description":
-		out.Description = &attributeValue{i.Description}
-	case "launchPermission":
-		for _, user := range i.LaunchUsers {
-			out.LaunchPermissions = append(out.LaunchPermissions, launchPermission{UserID: user})
-		}
-		if i.Public {
-			out.LaunchPermissions = append(out.LaunchPermissions, launchPermission{Group: "all"})
-		}
-	case "blockDeviceMapping":
-		out.Devices = i.Devices
-	case "imdsSupport":
-		out.IMDSSupport = &attributeValue{i.IMDSSupport}
-	case "deregistrationProtection":
-		out.DeregistrationProtection = &attributeValue{s.viewImage(i).DeregistrationProtection}
-	}
-	return out, nil
-}
-
 type modifyImageAttributeInput struct {
-	ImageID       string          `query:"ImageId" wire:"required"`
-	Attribute     string          `query:"Attribute" wire:"enum=description|launchPermission|imdsSupport"`
-	Value         *string         `query:"Value"`
-	Description   *attributeValue `query:"Description"`
-	IMDSSupport   *attributeValue `query:"ImdsSupport"`
-	OperationType string          `query:"OperationType" wire:"enum=add|remove"`
-	UserIDs       []string        `query:"UserId"`
-	UserGroups    []string        `query:"UserGroup" wire:"enum=all"`
-	Permission    *struct {
-		Add    []launchPermission `query:"Add"`
-		Remove []launchPermission `query:"Remove"`
-	} `query:"LaunchPermission"`
+	ImageID     string          `query:"ImageId" wire:"required"`
+	Description *attributeValue `query:"Description"`
+	IMDSSupport *attributeValue `query:"ImdsSupport"`
 }
 
 func (s *Service) modifyImageAttribute(_ context.Context, in *modifyImageAttributeInput) (*wire.Return, error) {
-	// The old form names the attribute and gives a value, or an operation with users and groups.
-	if in.Value != nil {
-		switch in.Attribute {
-		case "description":
-			in.Description = &attributeValue{*in.Value}
-		case "imdsSupport":
-			in.IMDSSupport = &attributeValue{*in.Value}
-		default:
-			return nil, wire.Errorf("InvalidParameterCombination", "The parameter Value needs an Attribute of one value")
-		}
-	}
-	if in.IMDSSupport != nil && in.IMDSSupport.Value != "v2.0" {
+	switch {
+	case in.Description == nil && in.IMDSSupport == nil:
+		return nil, missing("Description", "ImdsSupport")
+	case in.IMDSSupport != nil && in.IMDSSupport.Value != "v2.0":
 		return nil, wire.Errorf("InvalidParameterValue", "Value (%s) for parameter imdsSupport is invalid", in.IMDSSupport.Value)
-	}
-	var add, remove []launchPermission
-	if in.Permission != nil {
-		add, remove = in.Permission.Add, in.Permission.Remove
-	}
-	for _, user := range in.UserIDs {
-		add = append(add, launchPermission{UserID: user})
-	}
-	for _, group := range in.UserGroups {
-		add = append(add, launchPermission{Group: group})
-	}
-	if in.OperationType == "remove" {
-		add, remove = nil, append(remove, add...)
-	}
-	if in.Description == nil && in.IMDSSupport == nil && add == nil && remove == nil {
-		return nil, missing("Description", "LaunchPermission", "ImdsSupport")
 	}
 	err := s.change(func() error {
 		i, err := s.ownImage(in.ImageID)
@@ -782,37 +824,9 @@ func (s *Service) modifyImageAttribute(_ context.Context, in *modifyImageAttribu
 		if in.IMDSSupport != nil {
 			i.IMDSSupport = in.IMDSSupport.Value
 		}
-		for _, p := range add {
-			if p.Group == "all" {
-				i.Public = true
-			} else if !slices.Contains(i.LaunchUsers, p.UserID) {
-				i.LaunchUsers = append(i.LaunchUsers, p.UserID)
-			}
-		}
-		for _, p := range remove {
-			if p.Group == "all" {
-				i.Public = false
-			} else {
-				i.LaunchUsers = slices.DeleteFunc(i.LaunchUsers, func(u string) bool { return u == p.UserID })
-			}
-		}
 		return nil
 	})
 	return &wire.Return{Return: true}, err
-}
-
-type modifySnapshotAttributeInput struct {
-	SnapshotID    string   `query:"SnapshotId" wire:"required"`
-	Attribute     string   `query:"Attribute" wire:"enum=createVolumePermission"`
-	OperationType string   `query:"OperationType" wire:"enum=add|remove"`
-	UserIDs       []string `query:"UserId"`
-	UserGroups    []string `query:"UserGroup"`
-}
-
-// modifySnapshotAttribute refuses: there is no other account to share a snapshot with, so nobody could see whether it
-// was shared.
-func (s *Service) modifySnapshotAttribute(context.Context, *modifySnapshotAttributeInput) (*wire.Return, error) {
-	return nil, wire.Errorf("UnsupportedOperation", "The local cloud has one account: snapshots cannot be shared")
 }
 
 type deregisterImageInput struct {
@@ -840,18 +854,16 @@ func (s *Service) deregisterImage(_ context.Context, in *deregisterImageInput) (
 			return wire.Errorf("InvalidAMIID.Unavailable", "The image ID '%s' is no longer available", in.ImageID)
 		case err != nil:
 			return err
-		case i.Protection == "enabled":
-			return wire.Errorf("OperationNotPermitted", "The image '%s' cannot be deregistered while deregistration protection is enabled", i.ID)
 		}
 		delete(s.state.Images, i.ID)
 		snap := s.state.Snapshots[i.Devices[0].EBS.SnapshotID]
 		switch {
 		case snap == nil:
-			ref = i.Ref
+			ref = s.unused(i.Ref)
 		case in.DeleteSnapshots:
 			delete(s.state.Snapshots, snap.ID)
 			out.Results = append(out.Results, snapshotResult{snap.ID, "success"})
-			ref = i.Ref
+			ref = s.unused(i.Ref)
 		default:
 			snap.ImageID = ""
 		}
@@ -867,66 +879,10 @@ func (s *Service) deregisterImage(_ context.Context, in *deregisterImageInput) (
 	return out, nil
 }
 
-type imageInput struct {
-	ImageID string `query:"ImageId" wire:"required"`
-}
-
-type enableDeprecationInput struct {
-	ImageID     string    `query:"ImageId" wire:"required"`
-	DeprecateAt time.Time `query:"DeprecateAt" wire:"required"`
-}
-
-func (s *Service) enableImageDeprecation(_ context.Context, in *enableDeprecationInput) (*wire.Return, error) {
-	if in.DeprecateAt.Before(time.Now()) {
-		return nil, wire.Errorf("InvalidParameterValue", "The deprecation date must be in the future")
-	}
-	at := in.DeprecateAt.Round(time.Minute) // as AWS does
-	return s.changeImage(in.ImageID, func(i *image) { i.Deprecation = &at })
-}
-
-func (s *Service) disableImageDeprecation(_ context.Context, in *imageInput) (*wire.Return, error) {
-	return s.changeImage(in.ImageID, func(i *image) { i.Deprecation = nil })
-}
-
-type imageProtectionOutput struct {
-	Return string `xml:"return"`
-}
-
-type enableProtectionInput struct {
-	ImageID string `query:"ImageId" wire:"required"`
-	// WithCooldown keeps the protection for 24 h after it is disabled, which nobody wants to wait for here.
-	WithCooldown bool `query:"WithCooldown"`
-}
-
-func (s *Service) enableImageProtection(_ context.Context, in *enableProtectionInput) (*imageProtectionOutput, error) {
-	if in.WithCooldown {
-		return nil, wire.Errorf("UnsupportedOperation", "The local cloud has no deregistration protection with a cooldown")
-	}
-	_, err := s.changeImage(in.ImageID, func(i *image) { i.Protection = "enabled" })
-	return &imageProtectionOutput{"enabled-without-cooldown"}, err
-}
-
-func (s *Service) disableImageProtection(_ context.Context, in *imageInput) (*imageProtectionOutput, error) {
-	_, err := s.changeImage(in.ImageID, func(i *image) { i.Protection = "disabled" })
-	return &imageProtectionOutput{"disabled"}, err
-}
-
-func (s *Service) changeImage(id string, f func(*image)) (*wire.Return, error) {
-	err := s.change(func() error {
-		i, err := s.ownImage(id)
-		if err == nil {
-			f(i)
-		}
-		return err
-	})
-	return &wire.Return{Return: true}, err
-}
-
 type describeSnapshotsInput struct {
-	SnapshotIDs  []string `query:"SnapshotId"`
-	Owners       []string `query:"Owner"`
-	RestorableBy []string `query:"RestorableBy"`
-	Filters      filters  `query:"Filter"`
+	SnapshotIDs []string `query:"SnapshotId"`
+	Owners      []string `query:"Owner"`
+	Filters     filters  `query:"Filter"`
 	paging
 }
 
@@ -936,19 +892,14 @@ type describeSnapshotsOutput struct {
 }
 
 func (s *Service) describeSnapshots(_ context.Context, in *describeSnapshotsInput) (*describeSnapshotsOutput, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.document.Lock()
+	defer s.document.Unlock()
 	all, err := find(s.state.Snapshots, in.SnapshotIDs, "InvalidSnapshot.NotFound", "snapshot")
 	if err != nil {
 		return nil, err
 	}
 	all = slices.DeleteFunc(all, func(sn *snapshot) bool {
-		for _, owners := range [][]string{in.Owners, in.RestorableBy} {
-			if len(owners) > 0 && !slices.Contains(owners, sn.OwnerID) && !(slices.Contains(owners, "self") && sn.OwnerID == s.account) {
-				return true
-			}
-		}
-		return false
+		return len(in.Owners) > 0 && !slices.Contains(in.Owners, sn.OwnerID) && !(slices.Contains(in.Owners, "self") && sn.OwnerID == s.account)
 	})
 	found, next, err := describe(in.Filters, in.paging, all)
 	if err != nil {
@@ -959,7 +910,7 @@ func (s *Service) describeSnapshots(_ context.Context, in *describeSnapshotsInpu
 		out.Snapshots = append(out.Snapshots, snapshotView{
 			SnapshotID: sn.ID, VolumeID: sn.VolumeID, State: sn.State, Message: sn.Message, StartTime: sn.Started,
 			Progress: sn.progress(), OwnerID: sn.OwnerID, VolumeSize: sn.Size, Description: sn.Description,
-			Encrypted: sn.Encrypted, StorageTier: "standard", Tags: sn.Tags,
+			Encrypted: sn.Encrypted, KMSKeyID: sn.KMSKeyID, StorageTier: "standard", Tags: sn.Tags,
 		})
 	}
 	return out, nil
@@ -980,7 +931,7 @@ func (s *Service) deleteSnapshot(_ context.Context, in *deleteSnapshotInput) (*w
 			return wire.Errorf("InvalidSnapshot.InUse", "The snapshot %s is currently in use by %s", sn.ID, i.ID)
 		}
 		delete(s.state.Snapshots, sn.ID)
-		ref = sn.Ref
+		ref = s.unused(sn.Ref)
 		return nil
 	})
 	if err != nil {

@@ -79,20 +79,9 @@ func TestImageLife(t *testing.T) {
 			t.Errorf("machine images %v", c.compute.Images())
 		}
 
-		must(c.client.EnableImageDeregistrationProtection(ctx, &sdk.EnableImageDeregistrationProtectionInput{ImageId: &id}))(t)
-		_, err = c.client.DeregisterImage(ctx, &sdk.DeregisterImageInput{ImageId: &id})
-		refused(t, err, "OperationNotPermitted", "protection")
-		must(c.client.DisableImageDeregistrationProtection(ctx, &sdk.DisableImageDeregistrationProtectionInput{ImageId: &id}))(t)
-		at := time.Now().Add(24 * time.Hour)
-		must(c.client.EnableImageDeprecation(ctx, &sdk.EnableImageDeprecationInput{ImageId: &id, DeprecateAt: &at}))(t)
-		if got := c.image(id); got.DeprecationTime == nil {
-			t.Errorf("image %+v", got)
-		}
-		must(c.client.ModifyImageAttribute(ctx, &sdk.ModifyImageAttributeInput{ImageId: &id, Description: &types.AttributeValue{Value: aws.String("text")},
-			LaunchPermission: &types.LaunchPermissionModifications{Add: []types.LaunchPermission{{UserId: aws.String("000000000002")}}}}))(t)
-		permissions := must(c.client.DescribeImageAttribute(ctx, &sdk.DescribeImageAttributeInput{ImageId: &id, Attribute: "launchPermission"}))(t)
-		if len(permissions.LaunchPermissions) != 1 || *c.image(id).Description != "text" {
-			t.Errorf("permissions %+v", permissions.LaunchPermissions)
+		must(c.client.ModifyImageAttribute(ctx, &sdk.ModifyImageAttributeInput{ImageId: &id, Description: &types.AttributeValue{Value: aws.String("text")}}))(t)
+		if got := c.image(id); *got.Description != "text" {
+			t.Errorf("description %s", *got.Description)
 		}
 
 		snapshots := must(c.client.DescribeSnapshots(ctx, &sdk.DescribeSnapshotsInput{OwnerIds: []string{"self"}}))(t).Snapshots
@@ -146,7 +135,51 @@ func TestImageFails(t *testing.T) {
 		refused(t, err, "InvalidAMIID.Unavailable", "failed")
 		_, err = c.client.CreateImage(t.Context(), &sdk.CreateImageInput{InstanceId: i.InstanceId, Name: aws.String("a*")})
 		refused(t, err, "InvalidAMIName.Malformed", "")
-		_, err = c.client.CopyImage(t.Context(), &sdk.CopyImageInput{Name: aws.String("copy"), SourceImageId: &id, SourceRegion: aws.String("us-west-1")})
-		refused(t, err, "InvalidAction", "CopyImage")
+		_, err = c.client.RegisterImage(t.Context(), &sdk.RegisterImageInput{Name: aws.String("copy")})
+		refused(t, err, "InvalidAction", "RegisterImage")
+	})
+}
+
+// TestCopyImage copies an image, which outlives the one that it was made of.
+func TestCopyImage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := start(t)
+		ctx := t.Context()
+		id := c.bake(&sdk.CreateImageInput{
+			InstanceId: c.run(nil).InstanceId, Name: aws.String("hello-1"),
+			TagSpecifications: []types.TagSpecification{{ResourceType: "image", Tags: []types.Tag{{Key: aws.String("a"), Value: aws.String("1")}}}},
+		})
+		in := &sdk.CopyImageInput{
+			Name: aws.String("hello-copy"), SourceImageId: &id, SourceRegion: aws.String("us-west-1"), ClientToken: aws.String("token"),
+			Description: aws.String("text"), Encrypted: aws.Bool(true), CopyImageTags: aws.Bool(true),
+		}
+		made := *must(c.client.CopyImage(ctx, in))(t).ImageId
+		if again := *must(c.client.CopyImage(ctx, in))(t).ImageId; again != made {
+			t.Errorf("the same call makes %s and %s", made, again)
+		}
+		got := c.image(made)
+		if got.State != "available" || *got.SourceImageId != id || *got.Description != "text" || len(got.Tags) != 1 ||
+			!*got.BlockDeviceMappings[0].Ebs.Encrypted || *got.BlockDeviceMappings[0].Ebs.SnapshotId == *c.image(id).BlockDeviceMappings[0].Ebs.SnapshotId {
+			t.Errorf("copy %+v", got)
+		}
+		in.ClientToken = nil
+		_, err := c.client.CopyImage(ctx, in)
+		refused(t, err, "InvalidAMIName.Duplicate", made)
+		in.SourceRegion = aws.String("eu-west-1")
+		_, err = c.client.CopyImage(ctx, in)
+		refused(t, err, "InvalidRequest", "eu-west-1")
+		in.SourceRegion, in.SourceImageId, in.Name = aws.String("us-west-1"), aws.String("ami-00000000"), aws.String("other")
+		_, err = c.client.CopyImage(ctx, in)
+		refused(t, err, "InvalidAMIID.NotFound", "ami-00000000")
+		for n, image := range []string{id, made} {
+			must(c.client.DeregisterImage(ctx, &sdk.DeregisterImageInput{ImageId: &image, DeleteAssociatedSnapshots: aws.Bool(true)}))(t)
+			synctest.Wait()
+			if left := len(c.compute.Images()); left != 1-n {
+				t.Errorf("after the deregistration of %s there are %d machine images, want %d", image, left, 1-n)
+			}
+			if n == 0 {
+				c.run(func(in *sdk.RunInstancesInput) { in.ImageId = &made })
+			}
+		}
 	})
 }

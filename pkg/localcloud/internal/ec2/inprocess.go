@@ -24,7 +24,7 @@ type InstanceInfo struct {
 	LaunchTime       time.Time
 }
 
-// info describes an instance. The caller holds s.mu.
+// info describes an instance. The caller holds the lock.
 func (s *Service) info(i *instance) InstanceInfo {
 	return InstanceInfo{
 		ID: i.ID, ImageID: i.ImageID, InstanceType: i.Type, State: i.State, StateReason: i.StateReason.Message,
@@ -33,18 +33,26 @@ func (s *Service) info(i *instance) InstanceInfo {
 	}
 }
 
+// AsItWas returns the service as it was as long ago as reads lag, for others to look things up; itself where none does.
+func (s *Service) AsItWas() *Service {
+	if s.past == nil {
+		return s
+	}
+	return s.past
+}
+
 // OnStateChange has f called after each change of an instance's state. The calls come one after the other for one
 // instance, may come at the same time for several, and hold up the instance: f must not wait for one.
 func (s *Service) OnStateChange(f func(InstanceInfo)) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.document.Lock()
+	defer s.document.Unlock()
 	s.listeners = append(s.listeners, f)
 }
 
 func (s *Service) notify(infos ...InstanceInfo) {
-	s.mu.Lock()
+	s.document.Lock()
 	listeners := slices.Clone(s.listeners)
-	s.mu.Unlock()
+	s.document.Unlock()
 	for _, info := range infos {
 		for _, f := range listeners {
 			f(info)
@@ -67,7 +75,7 @@ func (s *Service) LaunchFromTemplate(_ context.Context, in LaunchSpec) (string, 
 	run := &runInstancesInput{
 		MinCount: 1, MaxCount: 1, ClientToken: in.ClientToken,
 		LaunchTemplate: &templateReference{ID: in.TemplateID, Version: in.Version},
-		SubnetID:       in.SubnetID,
+		SubnetID:       in.SubnetID, autoScaling: true,
 	}
 	for _, key := range slices.Sorted(maps.Keys(in.Tags)) {
 		run.systemTags = append(run.systemTags, tag{key, in.Tags[key]})
@@ -88,8 +96,8 @@ func (s *Service) Terminate(_ context.Context, ids ...string) error {
 
 // Instance returns an instance; not ok for one that there is not, or no longer.
 func (s *Service) Instance(id string) (InstanceInfo, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.document.Lock()
+	defer s.document.Unlock()
 	i := s.state.Instances[id]
 	if i == nil {
 		return InstanceInfo{}, false
@@ -106,8 +114,8 @@ type SubnetInfo struct {
 
 // Subnet returns a subnet; not ok for one that there is not.
 func (s *Service) Subnet(id string) (SubnetInfo, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.document.Lock()
+	defer s.document.Unlock()
 	n := s.state.Subnets[id]
 	if n == nil {
 		return SubnetInfo{}, false
@@ -115,11 +123,25 @@ func (s *Service) Subnet(id string) (SubnetInfo, bool) {
 	return SubnetInfo{n.ID, n.VPCID, n.Zone}, true
 }
 
+// HasVPC reports whether there is a VPC.
+func (s *Service) HasVPC(id string) bool {
+	s.document.Lock()
+	defer s.document.Unlock()
+	return s.state.VPCs[id] != nil
+}
+
+// HasSecurityGroup reports whether a VPC has a security group.
+func (s *Service) HasSecurityGroup(vpcID, id string) bool {
+	s.document.Lock()
+	defer s.document.Unlock()
+	return s.checkGroups([]string{id}, vpcID) == nil
+}
+
 // SecurityGroupAllows tells whether a group's ingress rules let TCP to a port in, from an address, which may be the zero
 // Addr, or from members of other groups.
 func (s *Service) SecurityGroupAllows(groupID string, port int, from netip.Addr, fromGroups []string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.document.Lock()
+	defer s.document.Unlock()
 	group := s.state.Groups[groupID]
 	if group == nil {
 		return false
@@ -138,8 +160,8 @@ func (s *Service) SecurityGroupAllows(groupID string, port int, from netip.Addr,
 
 // HoldSecurityGroups has holds asked whether another service uses a security group, which then cannot be deleted.
 func (s *Service) HoldSecurityGroups(holds func(groupID string) bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.document.Lock()
+	defer s.document.Unlock()
 	s.holders = append(s.holders, holds)
 }
 
@@ -155,8 +177,8 @@ type TemplateInfo struct {
 // ResolveTemplate finds a version of a launch template: a number, $Latest or $Default; "" means $Default.
 // The error is a *wire.Error with EC2's code.
 func (s *Service) ResolveTemplate(idOrName, version string) (TemplateInfo, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.document.Lock()
+	defer s.document.Unlock()
 	ref := templateReference{ID: idOrName, Version: version}
 	if s.state.Templates[idOrName] == nil {
 		for _, t := range s.state.Templates {

@@ -1,6 +1,7 @@
 package ec2
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/compute"
+	"github.com/ingot-build/ingot/pkg/localcloud/internal/shape"
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/wire"
 )
 
@@ -41,8 +43,10 @@ type instance struct {
 	Zone         string
 	Groups       []string
 	Interface    networkInterface
-	VolumeID     string
-	WantsPublic  bool // has a public address whenever it runs
+	Device       string // name of the root device
+	VolumeID     string // the root device's
+	KeyRefused   bool   `json:",omitempty"` // whoever launched it may not use the key of its volumes
+	WantsPublic  bool   // has a public address whenever it runs
 	PublicIP     netip.Addr
 	PrivateIP    netip.Addr
 
@@ -57,15 +61,29 @@ type instance struct {
 	DisableAPITermination bool
 	DisableAPIStop        bool
 	EBSOptimized          bool
-	NoSourceDestCheck     bool
 	Monitoring            bool
-	CPUCredits            string
 	Tenancy               string
 	Profile               *iamProfile
 	Metadata              metadataOptions
 	TemplateID            string
 	TemplateVersion       int64
 	Tags                  tags
+
+	around surroundings
+}
+
+// surroundings are what filters ask of an instance and others keep. They are filled in where instances are filtered.
+type surroundings struct {
+	account, privateName string
+	groups               []groupView
+	volume               *volume
+}
+
+// surround fills in what filters ask of instances. The caller holds the lock.
+func (s *Service) surround(all []*instance) {
+	for _, i := range all {
+		i.around = surroundings{s.account, s.privateName(i.PrivateIP), s.groupViews(i.Groups), s.state.Volumes[i.VolumeID]}
+	}
 }
 
 // networkInterface is an instance's only one.
@@ -83,12 +101,17 @@ func (i *instance) ended() bool { return i.State == stateTerminated }
 func (i *instance) key() (time.Time, string) { return i.Launched, i.ID }
 func (i *instance) tagged() tags             { return i.Tags }
 
+// rootDevice returns the name of the root device, which instances of older versions have no record of.
+func (i *instance) rootDevice() string { return cmp.Or(i.Device, shape.DefaultRoot) }
+
 // spec is the machine to create for the instance.
 func (i *instance) spec() compute.Spec {
 	data, _ := base64.StdEncoding.DecodeString(i.UserData) // checked at the launch
-	return compute.Spec{
-		ID: i.ID, Image: i.ImageRef, Hostname: i.ID, AuthorizedKeys: i.PublicKeys, UserData: data,
+	spec := compute.Spec{ID: i.ID, Image: i.ImageRef, Hostname: i.ID, AuthorizedKeys: i.PublicKeys, UserData: data}
+	if t, ok := instanceTypeNamed(i.Type); ok {
+		spec.CPUs, spec.Memory = t.vcpus, int64(t.memory)<<20
 	}
+	return spec
 }
 
 func (i *instance) attribute(name string) ([]string, bool) {
@@ -98,7 +121,75 @@ func (i *instance) attribute(name string) ([]string, bool) {
 		}
 		return single(v), true
 	}
+	if of, ok := strings.CutPrefix(name, "network-interface."); ok {
+		if i.ended() {
+			i = &instance{}
+		}
+		switch n := (&interfaceOf{i}); of {
+		case "tag-key", "tag-value":
+			var values []string
+			for _, t := range n.tagged() {
+				values = append(values, map[string]string{"tag-key": t.Key, "tag-value": t.Value}[of])
+			}
+			return values, true
+		case "addresses.association.ip-owner-id":
+			return n.attribute("association.ip-owner-id")
+		case "addresses.private-dns-name":
+			return n.attribute("private-dns-name")
+		case "owner-id":
+			return single(i.around.account), true
+		default:
+			if values, ok := filterable(n, of); ok {
+				return values, true
+			}
+			return nil, false
+		}
+	}
 	switch name {
+	case "availability-zone-id":
+		return single(zoneID(i.Zone)), true
+	case "block-device-mapping.attach-time", "usage-operation-update-time":
+		return []string{timestamp(i.Launched)}, true
+	case "block-device-mapping.delete-on-termination":
+		if v := i.around.volume; v != nil {
+			return []string{boolString(v.DeleteOnTermination)}, true
+		}
+		return nil, true
+	case "ebs-optimized":
+		return []string{boolString(i.EBSOptimized)}, true
+	case "iam-instance-profile.id":
+		if i.Profile == nil {
+			return nil, true
+		}
+		return []string{i.Profile.ID}, true
+	case "instance.group-name":
+		var names []string
+		for _, g := range i.around.groups {
+			names = append(names, g.Name)
+		}
+		return names, true
+	case "metadata-options.http-endpoint":
+		return here(i.Metadata.Endpoint)
+	case "metadata-options.http-protocol-ipv6":
+		return here(i.Metadata.ProtocolIPv6)
+	case "metadata-options.http-put-response-hop-limit":
+		return here(fmt.Sprint(i.Metadata.HopLimit))
+	case "metadata-options.http-tokens":
+		return here(i.Metadata.Tokens)
+	case "metadata-options.instance-metadata-tags":
+		return here(i.Metadata.InstanceTags)
+	case "metadata-options.state":
+		return here(i.Metadata.State)
+	case "owner-id":
+		return single(i.around.account), true
+	case "private-dns-name":
+		return here(i.around.privateName)
+	case "reason":
+		return single(i.Reason), true
+	case "source-dest-check":
+		return here("true")
+	case "state-reason-message":
+		return single(i.StateReason.Message), true
 	case "affinity", "instance-lifecycle", "ipv6-address", "kernel-id", "platform", "product-code", "ramdisk-id":
 		return nil, true // no instance here has any
 	case "architecture":
@@ -106,7 +197,7 @@ func (i *instance) attribute(name string) ([]string, bool) {
 	case "availability-zone", "placement.availability-zone":
 		return []string{i.Zone}, true
 	case "block-device-mapping.device-name", "root-device-name":
-		return []string{rootDevice}, true
+		return []string{i.rootDevice()}, true
 	case "block-device-mapping.volume-id":
 		return here(i.VolumeID)
 	case "client-token":
@@ -133,7 +224,7 @@ func (i *instance) attribute(name string) ([]string, bool) {
 		return []string{i.State}, true
 	case "instance-type":
 		return []string{i.Type}, true
-	case "ip-address", "network-interface.addresses.association.public-ip":
+	case "ip-address":
 		return addrStrings(i.PublicIP), true
 	case "key-name":
 		return single(i.KeyName), true
@@ -143,9 +234,7 @@ func (i *instance) attribute(name string) ([]string, bool) {
 		return []string{timestamp(i.Launched)}, true
 	case "monitoring-state":
 		return []string{monitoringState(i.Monitoring)}, true
-	case "network-interface.network-interface-id":
-		return here(i.Interface.ID)
-	case "private-ip-address", "network-interface.addresses.private-ip-address":
+	case "private-ip-address":
 		return addrStrings(i.PrivateIP), true
 	case "reservation-id":
 		return []string{i.ReservationID}, true
@@ -153,13 +242,13 @@ func (i *instance) attribute(name string) ([]string, bool) {
 		return []string{"ebs"}, true
 	case "state-reason-code":
 		return single(i.StateReason.Code), true
-	case "subnet-id", "network-interface.subnet-id":
+	case "subnet-id":
 		return here(i.SubnetID)
 	case "tenancy":
 		return []string{i.Tenancy}, true
 	case "virtualization-type":
 		return []string{"hvm"}, true
-	case "vpc-id", "network-interface.vpc-id":
+	case "vpc-id":
 		return here(i.VPCID)
 	}
 	return nil, false
@@ -198,7 +287,7 @@ type iamProfile struct {
 	ID  string `xml:"id"`
 }
 
-// metadataOptions are kept; there is no metadata service here.
+// metadataOptions say how an instance is answered about itself.
 type metadataOptions struct {
 	State        string `xml:"state"`
 	Tokens       string `xml:"httpTokens"`
@@ -233,7 +322,7 @@ type groupView struct {
 	Name string `xml:"groupName"`
 }
 
-// groupViews names groups. The caller holds s.mu.
+// groupViews names groups. The caller holds the lock.
 func (s *Service) groupViews(ids []string) []groupView {
 	var views []groupView
 	for _, id := range ids {
@@ -318,13 +407,13 @@ type instanceView struct {
 	UsageOperation     string           `xml:"usageOperation"`
 }
 
-// viewInstance shows an instance. The caller holds s.mu.
+// viewInstance shows an instance. The caller holds the lock.
 func (s *Service) viewInstance(i *instance) instanceView {
 	v := instanceView{
 		InstanceID: i.ID, ImageID: i.ImageID, State: viewState(i.State), Reason: i.Reason, StateReason: i.StateReason.reason(),
 		KeyName: i.KeyName, Index: i.Index, Type: i.Type, LaunchTime: i.Launched,
 		Placement: placementView{Zone: i.Zone, Tenancy: i.Tenancy}, Monitoring: stateView{monitoringState(i.Monitoring)},
-		Architecture: i.Architecture, RootDeviceType: "ebs", RootDeviceName: rootDevice, VirtualizationType: "hvm",
+		Architecture: i.Architecture, RootDeviceType: "ebs", RootDeviceName: i.rootDevice(), VirtualizationType: "hvm",
 		Hypervisor: "xen", ClientToken: i.ClientToken, Tags: i.Tags, Profile: i.Profile, EBSOptimized: i.EBSOptimized,
 		ENASupport: true, BootMode: "uefi-preferred", PlatformDetails: "Linux/UNIX", UsageOperation: "RunInstances",
 	}
@@ -337,18 +426,38 @@ func (s *Service) viewInstance(i *instance) instanceView {
 	v.SubnetID, v.VPCID = i.SubnetID, i.VPCID
 	v.PrivateIP, v.PublicIP = addrString(i.PrivateIP), addrString(i.PublicIP)
 	v.PrivateDNSName = s.privateName(i.PrivateIP)
-	v.SourceDestCheck = !i.NoSourceDestCheck
+	v.SourceDestCheck = true
 	v.Groups = s.groupViews(i.Groups)
 	metadata := i.Metadata
 	v.Metadata = &metadata
 	v.Interfaces = []interfaceView{s.viewInterface(i)}
-	if vol := s.state.Volumes[i.VolumeID]; vol != nil {
-		d := instanceDevice{DeviceName: rootDevice}
+	for _, vol := range s.volumesOf(i) {
+		d := instanceDevice{DeviceName: vol.device()}
 		d.EBS.VolumeID, d.EBS.Status = vol.ID, "attached"
 		d.EBS.AttachTime, d.EBS.DeleteOnTermination = vol.Created, vol.DeleteOnTermination
-		v.Devices = []instanceDevice{d}
+		v.Devices = append(v.Devices, d)
 	}
 	return v
+}
+
+// volumesOf returns an instance's volumes, the root device's first. The caller holds the lock.
+func (s *Service) volumesOf(i *instance) []*volume {
+	var all []*volume
+	for _, v := range s.state.Volumes {
+		if v.InstanceID == i.ID {
+			all = append(all, v)
+		}
+	}
+	slices.SortFunc(all, func(a, b *volume) int {
+		if isRoot := (a.ID == i.VolumeID); isRoot != (b.ID == i.VolumeID) {
+			if isRoot {
+				return -1
+			}
+			return 1
+		}
+		return strings.Compare(a.Device, b.Device)
+	})
+	return all
 }
 
 // privateName is the DNS name that EC2 would give to a private address.
@@ -369,7 +478,7 @@ type reservationView struct {
 	Instances     []instanceView `xml:"instancesSet>item"`
 }
 
-// reserve puts instances under their reservations. The caller holds s.mu.
+// reserve puts instances under their reservations. The caller holds the lock.
 func (s *Service) reserve(instances []*instance) []reservationView {
 	var views []reservationView
 	for _, i := range instances {
@@ -385,24 +494,18 @@ func (s *Service) reserve(instances []*instance) []reservationView {
 
 func (s *Service) instanceActions() map[string]wire.Action {
 	return map[string]wire.Action{
-		"DescribeInstanceAttribute":            wire.Do(s.describeInstanceAttribute),
-		"DescribeInstanceCreditSpecifications": wire.Do(s.describeCreditSpecifications),
-		"DescribeInstanceStatus":               wire.Do(s.describeInstanceStatus),
-		"DescribeInstanceTypeOfferings":        wire.Do(s.describeInstanceTypeOfferings),
-		"DescribeInstanceTypes":                wire.Do(s.describeInstanceTypes),
-		"DescribeInstances":                    wire.Do(s.describeInstances),
-		"DescribeNetworkInterfaces":            wire.Do(s.describeNetworkInterfaces),
-		"DescribeVolumes":                      wire.Do(s.describeVolumes),
-		"GetConsoleOutput":                     wire.Do(s.getConsoleOutput),
-		"ModifyInstanceAttribute":              wire.Do(s.modifyInstanceAttribute),
-		"ModifyInstanceMetadataOptions":        wire.Do(s.modifyMetadataOptions),
-		"MonitorInstances":                     wire.Do(s.monitorInstances),
-		"RebootInstances":                      wire.Do(s.rebootInstances),
-		"RunInstances":                         wire.Do(s.runInstances),
-		"StartInstances":                       wire.Do(s.startInstances),
-		"StopInstances":                        wire.Do(s.stopInstances),
-		"TerminateInstances":                   wire.Do(s.terminateInstances),
-		"UnmonitorInstances":                   wire.Do(s.unmonitorInstances),
+		"DescribeInstanceStatus":        wire.DoUnscoped(s.describeInstanceStatus),
+		"DescribeInstanceTypeOfferings": wire.DoUnscoped(s.describeInstanceTypeOfferings),
+		"DescribeInstanceTypes":         wire.DoUnscoped(s.describeInstanceTypes),
+		"DescribeInstances":             wire.DoUnscoped(s.describeInstances),
+		"DescribeNetworkInterfaces":     wire.DoUnscoped(s.describeNetworkInterfaces),
+		"DescribeVolumes":               wire.DoUnscoped(s.describeVolumes),
+		"GetConsoleOutput":              wire.Do(s.getConsoleOutput, func(in *getConsoleOutputInput) []wire.Access { return s.onAll(in.InstanceID) }),
+		"RebootInstances":               wire.Do(s.rebootInstances, func(in *instanceIDsInput) []wire.Access { return s.onAll(in.InstanceIDs...) }),
+		"RunInstances":                  wire.Do(s.runInstances, s.launching),
+		"StartInstances":                wire.Do(s.startInstances, func(in *instanceIDsInput) []wire.Access { return s.onAll(in.InstanceIDs...) }),
+		"StopInstances":                 wire.Do(s.stopInstances, func(in *stopInstancesInput) []wire.Access { return s.onAll(in.InstanceIDs...) }),
+		"TerminateInstances":            wire.Do(s.terminateInstances, func(in *terminateInstancesInput) []wire.Access { return s.onAll(in.InstanceIDs...) }),
 	}
 }
 
@@ -412,7 +515,7 @@ func instanceNotFound(id string) error {
 
 var instanceID = regexp.MustCompile(`^i-([0-9a-f]{8}|[0-9a-f]{17})$`)
 
-// instance returns an instance. The caller holds s.mu.
+// instance returns an instance. The caller holds the lock.
 func (s *Service) instance(id string) (*instance, error) {
 	if !instanceID.MatchString(id) {
 		return nil, wire.Errorf("InvalidInstanceID.Malformed", `Invalid id: "%s"`, id)
@@ -423,7 +526,7 @@ func (s *Service) instance(id string) (*instance, error) {
 	return nil, instanceNotFound(id)
 }
 
-// instances returns the instances with the given IDs. The caller holds s.mu.
+// instances returns the instances with the given IDs. The caller holds the lock.
 func (s *Service) instances(ids []string) ([]*instance, error) {
 	var found []*instance
 	for _, id := range ids {
@@ -436,7 +539,7 @@ func (s *Service) instances(ids []string) ([]*instance, error) {
 	return found, nil
 }
 
-// selected returns the instances with the given IDs, or all for none. The caller holds s.mu.
+// selected returns the instances with the given IDs, or all for none. The caller holds the lock.
 func (s *Service) selected(ids []string) ([]*instance, error) {
 	s.prune()
 	if len(ids) > 0 {
@@ -454,7 +557,8 @@ type runInstancesInput struct {
 	LaunchTemplate *templateReference `query:"LaunchTemplate"`
 	SubnetID       string             `query:"SubnetId"`
 
-	systemTags tags // with keys that only AWS may set
+	systemTags  tags // with keys that only AWS may set
+	autoScaling bool // EC2 Auto Scaling launches, with its service-linked role
 }
 
 // digest stands for the request, without its client token.
@@ -469,8 +573,8 @@ func (s *Service) runInstances(_ context.Context, in *runInstancesInput) (*reser
 	if err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.document.Lock()
+	defer s.document.Unlock()
 	return &s.reserve(launched)[0], nil
 }
 
@@ -502,8 +606,15 @@ func (s *Service) launch(in *runInstancesInput) ([]*instance, error) {
 			return err
 		}
 		reservation := newID("r")
+		room := s.shape.Quota() - s.runningVCPUs()
 		for n := range in.MaxCount {
 			i := plan.instance // a copy
+			if room -= vcpusOf(i.Type); room < 0 {
+				if n >= in.MinCount {
+					break
+				}
+				return s.quotaExceeded()
+			}
 			i.ID, i.ReservationID, i.Index = newID("i"), reservation, n
 			i.ClientToken, i.RequestDigest = in.ClientToken, digest
 			i.Launched, i.State = now(), statePending
@@ -514,24 +625,27 @@ func (s *Service) launch(in *runInstancesInput) ([]*instance, error) {
 				if n >= in.MinCount {
 					break
 				}
-				for _, i := range launched {
-					s.releaseAddress(i)
-				}
-				launched = nil
 				return err
 			}
 			launched = append(launched, &i)
 		}
 		for _, i := range launched {
 			s.state.Instances[i.ID] = i
-			s.state.Volumes[i.VolumeID] = &volume{
-				ID: i.VolumeID, InstanceID: i.ID, Zone: i.Zone, Created: i.Launched, Tags: plan.volumeTags, imageEBS: plan.root,
+			id := i.VolumeID
+			for _, device := range plan.devices {
+				s.state.Volumes[id] = &volume{
+					ID: id, InstanceID: i.ID, Device: device.DeviceName, Zone: i.Zone, Created: i.Launched, Tags: plan.volumeTags, imageEBS: device.EBS,
+				}
+				id = newID("vol")
 			}
 		}
 		return nil
 	})
-	if err != nil || repeated {
-		return launched, err
+	if err != nil {
+		return nil, err
+	}
+	if repeated {
+		return launched, nil
 	}
 	for _, i := range launched {
 		if info, ok := s.Instance(i.ID); ok {
@@ -542,6 +656,7 @@ func (s *Service) launch(in *runInstancesInput) ([]*instance, error) {
 	return launched, nil
 }
 
+// allocateAddress gives an instance that wants one a public address. The caller holds the lock.
 func (s *Service) allocateAddress(i *instance) error {
 	if !i.WantsPublic || i.PublicIP.IsValid() {
 		return nil
@@ -551,6 +666,7 @@ func (s *Service) allocateAddress(i *instance) error {
 		return wire.Errorf("InsufficientFreeAddressesInSubnet", "There are not enough free addresses in subnet '%s': %v", i.SubnetID, err)
 	}
 	i.PublicIP = addr
+	s.allocated = append(s.allocated, addr)
 	return nil
 }
 
@@ -562,12 +678,12 @@ func macAddress(id string) string {
 
 // launchPlan is what a launch request comes to.
 type launchPlan struct {
-	instance   instance // without what differs between the instances of one request
-	root       imageEBS
+	instance   instance      // without what differs between the instances of one request
+	devices    []blockDevice // the root device's first
 	volumeTags tags
 }
 
-// plan checks a launch request. The caller holds s.mu.
+// plan checks a launch request. The caller holds the lock.
 func (s *Service) plan(in *runInstancesInput) (*launchPlan, error) {
 	data := in.templateData
 	p := &launchPlan{}
@@ -626,9 +742,13 @@ func (s *Service) plan(in *runInstancesInput) (*launchPlan, error) {
 			return nil, wire.Errorf("InvalidParameterValue", "User data is limited to 16384 bytes")
 		}
 	}
-	if p.root, err = rootFrom(img.Devices[0].EBS, data.Devices); err != nil {
+	if p.devices, err = s.devices(img.root(), data.Devices); err != nil {
 		return nil, err
 	}
+	i.Device = p.devices[0].DeviceName
+	i.KeyRefused = in.autoScaling && s.defaultKey != "" && slices.ContainsFunc(p.devices, func(d blockDevice) bool {
+		return d.EBS.KMSKeyID == s.defaultKey && !s.mayUseKey(s.defaultKey)
+	})
 	i.Metadata = metadataOptions{
 		State: "applied", Tokens: "optional", HopLimit: 1, Endpoint: "enabled", ProtocolIPv6: "disabled", InstanceTags: "disabled",
 	}
@@ -637,12 +757,9 @@ func (s *Service) plan(in *runInstancesInput) (*launchPlan, error) {
 	}
 	i.Metadata = i.Metadata.with(data.Metadata)
 	if profile := data.Profile; profile != nil && deref(profile.ARN)+deref(profile.Name) != "" {
-		arn := deref(profile.ARN)
-		if arn == "" {
-			arn = fmt.Sprintf("arn:aws:iam::%s:instance-profile/%s", s.account, deref(profile.Name))
+		if i.Profile, err = s.instanceProfile(profile); err != nil {
+			return nil, err
 		}
-		sum := sha256.Sum256([]byte(arn))
-		i.Profile = &iamProfile{ARN: arn, ID: "AIPA" + strings.ToUpper(hex.EncodeToString(sum[:]))[:17]}
 	}
 	i.ShutdownBehavior = "stop"
 	if data.ShutdownBehavior != nil {
@@ -651,15 +768,6 @@ func (s *Service) plan(in *runInstancesInput) (*launchPlan, error) {
 	i.DisableAPITermination, i.DisableAPIStop = deref(data.DisableAPITermination), deref(data.DisableAPIStop)
 	i.EBSOptimized = deref(data.EBSOptimized)
 	i.Monitoring = data.Monitoring != nil && deref(data.Monitoring.Enabled)
-	if kind.burstable() {
-		i.CPUCredits = "unlimited"
-		if strings.HasPrefix(i.Type, "t2.") {
-			i.CPUCredits = "standard"
-		}
-		if data.Credits != nil {
-			i.CPUCredits = deref(data.Credits.CPUCredits)
-		}
-	}
 	i.Tenancy = "default"
 
 	launches := []string{"instance", "volume", "network-interface", "spot-instances-request"}
@@ -681,7 +789,28 @@ func (s *Service) plan(in *runInstancesInput) (*launchPlan, error) {
 	return p, nil
 }
 
-// planNetwork finds a launch's subnet and security groups. The caller holds s.mu.
+// instanceProfile finds the instance profile of a launch.
+func (s *Service) instanceProfile(in *profileRequest) (*iamProfile, error) {
+	field, value := "name", deref(in.Name)
+	if value == "" {
+		field, value = "arn", deref(in.ARN)
+	}
+	var p iamProfile
+	found, usable := false, false
+	if s.profiles != nil {
+		p.ARN, p.ID, found, usable = s.profiles.InstanceProfile(value)
+	}
+	switch {
+	case !found:
+		return nil, wire.Errorf("InvalidParameterValue", "Value (%s) for parameter iamInstanceProfile.%s is invalid. Invalid IAM Instance Profile %s",
+			value, field, field)
+	case !usable:
+		return nil, wire.Errorf("InvalidParameterValue", "IAM Instance Profile %q has no associated IAM Roles", p.ARN)
+	}
+	return &p, nil
+}
+
+// planNetwork finds a launch's subnet and security groups. The caller holds the lock.
 func (s *Service) planNetwork(i *instance, in *runInstancesInput, data *templateData) error {
 	subnetID, groups := in.SubnetID, data.SecurityGroupIDs
 	var public *bool
@@ -708,9 +837,15 @@ func (s *Service) planNetwork(i *instance, in *runInstancesInput, data *template
 		if data.Placement != nil {
 			zone = deref(data.Placement.Zone)
 		}
-		if net = s.defaultSubnet(zone); net == nil {
+		if s.defaultVPC() == "" {
+			return noDefaultVPC()
+		}
+		if net = s.defaultSubnet(zone, i.Type); net == nil {
 			return wire.Errorf("MissingInput", "No subnets found for the default VPC '%s' in zone '%s'. Please specify a subnet.", s.defaultVPC(), zone)
 		}
+	}
+	if !s.shape.Offers(net.Zone, i.Type) {
+		return s.notOffered(net.Zone, i.Type)
 	}
 	i.SubnetID, i.VPCID, i.Zone = net.ID, net.VPCID, net.Zone
 	i.WantsPublic = net.MapPublicIP
@@ -735,7 +870,7 @@ func (s *Service) planNetwork(i *instance, in *runInstancesInput, data *template
 	return nil
 }
 
-// checkGroups checks that the security groups are there, in the VPC. The caller holds s.mu.
+// checkGroups checks that the security groups are there, in the VPC. The caller holds the lock.
 func (s *Service) checkGroups(ids []string, vpcID string) error {
 	for _, id := range ids {
 		g := s.state.Groups[id]
@@ -766,11 +901,14 @@ func (s *Service) describeInstances(_ context.Context, in *describeInstancesInpu
 	if in.MaxResults != nil && len(in.InstanceIDs) > 0 {
 		return nil, wire.Errorf("InvalidParameterCombination", "The parameter instancesSet cannot be used with the parameter maxResults")
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.document.Lock()
+	defer s.document.Unlock()
 	all, err := s.selected(in.InstanceIDs)
 	if err != nil {
 		return nil, err
+	}
+	if len(in.Filters) > 0 {
+		s.surround(all)
 	}
 	found, next, err := describe(in.Filters, in.paging, all)
 	if err != nil {
@@ -795,9 +933,9 @@ func (i *statusOf) attribute(name string) ([]string, bool) {
 		status, reachability = "ok", []string{"passed"}
 	}
 	switch name {
-	case "availability-zone", "instance-state-code", "instance-state-name":
+	case "availability-zone", "availability-zone-id", "instance-state-code", "instance-state-name":
 		return i.instance.attribute(name)
-	case "instance-status.status", "system-status.status":
+	case "attached-ebs-status.status", "instance-status.status", "system-status.status":
 		return []string{status}, true
 	case "instance-status.reachability", "system-status.reachability":
 		return reachability, true
@@ -838,8 +976,8 @@ type describeInstanceStatusOutput struct {
 }
 
 func (s *Service) describeInstanceStatus(_ context.Context, in *describeInstanceStatusInput) (*describeInstanceStatusOutput, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.document.Lock()
+	defer s.document.Unlock()
 	selected, err := s.selected(in.InstanceIDs)
 	if err != nil {
 		return nil, err
@@ -892,16 +1030,15 @@ func (s *Service) move(ids []string, f func(*instance) (string, error), work fun
 				return err
 			}
 		}
+		room := s.shape.Quota() - s.runningVCPUs()
 		for n, i := range instances {
 			if states[n] != statePending || i.State == statePending {
 				continue
 			}
+			if room -= vcpusOf(i.Type); room < 0 {
+				return s.quotaExceeded()
+			}
 			if err := s.allocateAddress(i); err != nil { // it starts again
-				for _, started := range instances[:n] {
-					if started.State == stateStopped {
-						s.releaseAddress(started)
-					}
-				}
 				return err
 			}
 		}
@@ -1004,14 +1141,15 @@ func (s *Service) startTerminating(ids []string, protected bool) (*stateChanges,
 }
 
 func (s *Service) rebootInstances(_ context.Context, in *instanceIDsInput) (*wire.Return, error) {
-	s.mu.Lock()
-	instances, err := s.instances(in.InstanceIDs)
-	for _, i := range instances {
-		if err == nil && i.State != stateRunning {
-			err = incorrectState(i, "rebooted")
+	err := s.change(func() error { // nothing but the check: what is under way is not kept
+		instances, err := s.instances(in.InstanceIDs)
+		for _, i := range instances {
+			if err == nil && i.State != stateRunning {
+				err = incorrectState(i, "rebooted")
+			}
 		}
-	}
-	s.mu.Unlock()
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -1033,23 +1171,26 @@ type getConsoleOutputOutput struct {
 }
 
 func (s *Service) getConsoleOutput(ctx context.Context, in *getConsoleOutputInput) (*getConsoleOutputOutput, error) {
-	s.mu.Lock()
-	i, err := s.instance(in.InstanceID)
-	s.mu.Unlock()
+	s.document.Lock()
+	_, err := s.instance(in.InstanceID)
+	s.document.Unlock()
 	if err != nil {
 		return nil, err
 	}
 	out := &getConsoleOutputOutput{InstanceID: in.InstanceID, Timestamp: now()}
-	console, err := s.compute.Console(ctx, i.ID)
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	console, failed := s.compute.Console(ctx, in.InstanceID)
+	s.document.Lock()
+	defer s.document.Unlock()
+	i, err := s.instance(in.InstanceID)
 	switch {
+	case err != nil:
+		return nil, err
 	case i.Console != "":
 		console, out.Timestamp = i.Console, i.ConsoleRead
 	case i.ended() || i.State == statePending:
 		return out, nil
-	case err != nil:
-		return nil, fmt.Errorf("read console of instance %q: %w", i.ID, err)
+	case failed != nil:
+		return nil, fmt.Errorf("read console of instance %q: %w", i.ID, failed)
 	}
 	out.Output = base64.StdEncoding.EncodeToString([]byte(lastBytes(console, maxConsole)))
 	return out, nil
@@ -1074,282 +1215,19 @@ func lastBytes(text string, n int) string {
 	return text
 }
 
-type describeInstanceAttributeInput struct {
-	InstanceID string `query:"InstanceId" wire:"required"`
-	Attribute  string `query:"Attribute" wire:"required,enum=instanceType|userData|disableApiTermination|disableApiStop|instanceInitiatedShutdownBehavior|rootDeviceName|blockDeviceMapping|groupSet|ebsOptimized|sourceDestCheck|enaSupport|kernel|ramdisk|productCodes|sriovNetSupport"`
-}
-
-// optionalValue is an attribute that may have no value.
-type optionalValue struct {
-	Value string `xml:"value,omitempty"`
-}
-
-type describeInstanceAttributeOutput struct {
-	InstanceID            string           `xml:"instanceId"`
-	InstanceType          *optionalValue   `xml:"instanceType"`
-	UserData              *optionalValue   `xml:"userData"`
-	DisableAPITermination *attributeBool   `xml:"disableApiTermination"`
-	DisableAPIStop        *attributeBool   `xml:"disableApiStop"`
-	ShutdownBehavior      *optionalValue   `xml:"instanceInitiatedShutdownBehavior"`
-	RootDeviceName        *optionalValue   `xml:"rootDeviceName"`
-	Devices               []instanceDevice `xml:"blockDeviceMapping>item"`
-	Groups                []groupView      `xml:"groupSet>item"`
-	EBSOptimized          *attributeBool   `xml:"ebsOptimized"`
-	SourceDestCheck       *attributeBool   `xml:"sourceDestCheck"`
-	ENASupport            *attributeBool   `xml:"enaSupport"`
-	Kernel                *optionalValue   `xml:"kernel"`
-	Ramdisk               *optionalValue   `xml:"ramdisk"`
-	SriovNetSupport       *optionalValue   `xml:"sriovNetSupport"`
-}
-
-func (s *Service) describeInstanceAttribute(_ context.Context, in *describeInstanceAttributeInput) (*describeInstanceAttributeOutput, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	i, err := s.instance(in.InstanceID)
-	if err != nil {
-		return nil, err
-	}
-	out := &describeInstanceAttributeOutput{InstanceID: i.ID}
-	switch in.Attribute {
-	case "instanceType":
-		out.InstanceType = &optionalValue{i.Type}
-	case "userData":
-		out.UserData = &optionalValue{i.UserData}
-	case "disableApiTermination":
-		out.DisableAPITermination = &attributeBool{i.DisableAPITermination}
-	case "disableApiStop":
-		out.DisableAPIStop = &attributeBool{i.DisableAPIStop}
-	case "instanceInitiatedShutdownBehavior":
-		out.ShutdownBehavior = &optionalValue{i.ShutdownBehavior}
-	case "rootDeviceName":
-		out.RootDeviceName = &optionalValue{rootDevice}
-	case "blockDeviceMapping":
-		out.Devices = s.viewInstance(i).Devices
-	case "groupSet":
-		out.Groups = s.groupViews(i.Groups)
-	case "ebsOptimized":
-		out.EBSOptimized = &attributeBool{i.EBSOptimized}
-	case "sourceDestCheck":
-		out.SourceDestCheck = &attributeBool{!i.NoSourceDestCheck}
-	case "enaSupport":
-		out.ENASupport = &attributeBool{true}
-	case "kernel":
-		out.Kernel = &optionalValue{}
-	case "ramdisk":
-		out.Ramdisk = &optionalValue{}
-	case "sriovNetSupport":
-		out.SriovNetSupport = &optionalValue{"simple"}
-	}
-	return out, nil
-}
-
-type modifyInstanceAttributeInput struct {
-	InstanceID            string          `query:"InstanceId" wire:"required"`
-	Attribute             string          `query:"Attribute" wire:"enum=instanceType|userData|disableApiTermination|disableApiStop|instanceInitiatedShutdownBehavior|ebsOptimized|sourceDestCheck"`
-	Value                 *string         `query:"Value"`
-	Groups                []string        `query:"GroupId"`
-	InstanceType          *attributeValue `query:"InstanceType"`
-	UserData              *attributeValue `query:"UserData"`
-	ShutdownBehavior      *attributeValue `query:"InstanceInitiatedShutdownBehavior"`
-	DisableAPITermination *attributeBool  `query:"DisableApiTermination"`
-	DisableAPIStop        *attributeBool  `query:"DisableApiStop"`
-	EBSOptimized          *attributeBool  `query:"EbsOptimized"`
-	SourceDestCheck       *attributeBool  `query:"SourceDestCheck"`
-}
-
-// named moves the attribute of the old form, Attribute and Value, to its place in the new one.
-func (in *modifyInstanceAttributeInput) named() error {
-	if in.Value == nil {
-		return nil
-	}
-	if in.Attribute == "" {
-		return missing("Attribute")
-	}
-	value, flag := &attributeValue{*in.Value}, &attributeBool{*in.Value == "true"}
-	switch in.Attribute {
-	case "instanceType":
-		in.InstanceType = value
-	case "userData":
-		in.UserData = value
-	case "instanceInitiatedShutdownBehavior":
-		in.ShutdownBehavior = value
-	case "disableApiTermination":
-		in.DisableAPITermination = flag
-	case "disableApiStop":
-		in.DisableAPIStop = flag
-	case "ebsOptimized":
-		in.EBSOptimized = flag
-	case "sourceDestCheck":
-		in.SourceDestCheck = flag
-	}
-	return nil
-}
-
-func (s *Service) modifyInstanceAttribute(_ context.Context, in *modifyInstanceAttributeInput) (*wire.Return, error) {
-	if err := in.named(); err != nil {
-		return nil, err
-	}
-	err := s.change(func() error {
-		i, err := s.instance(in.InstanceID)
-		if err != nil {
-			return err
-		}
-		if i.ended() {
-			return incorrectState(i, "modified")
-		}
-		if (in.InstanceType != nil || in.UserData != nil || in.EBSOptimized != nil) && i.State != stateStopped {
-			return wire.Errorf("IncorrectInstanceState", "The instance '%s' is not in the 'stopped' state.", i.ID)
-		}
-		if in.InstanceType != nil {
-			t, ok := instanceTypeNamed(in.InstanceType.Value)
-			if !ok || t.architecture != i.Architecture {
-				return wire.Errorf("InvalidParameterValue", "Invalid value '%s' for InstanceType.", in.InstanceType.Value)
-			}
-		}
-		if in.ShutdownBehavior != nil && in.ShutdownBehavior.Value != "stop" && in.ShutdownBehavior.Value != "terminate" {
-			return wire.Errorf("InvalidParameterValue", "Value (%s) for parameter instanceInitiatedShutdownBehavior is invalid", in.ShutdownBehavior.Value)
-		}
-		if in.UserData != nil {
-			if i.Booted { // user data is part of a machine when it is created
-				return wire.Errorf("UnsupportedOperation", "The local cloud cannot change the user data of an instance")
-			}
-			i.UserData = in.UserData.Value
-		}
-		if err := s.checkGroups(in.Groups, i.VPCID); err != nil {
-			return err
-		}
-		if in.Groups != nil {
-			i.Groups = in.Groups
-		}
-		if in.InstanceType != nil {
-			i.Type = in.InstanceType.Value
-		}
-		if in.ShutdownBehavior != nil {
-			i.ShutdownBehavior = in.ShutdownBehavior.Value
-		}
-		if in.DisableAPITermination != nil {
-			i.DisableAPITermination = in.DisableAPITermination.Value
-		}
-		if in.DisableAPIStop != nil {
-			i.DisableAPIStop = in.DisableAPIStop.Value
-		}
-		if in.EBSOptimized != nil {
-			i.EBSOptimized = in.EBSOptimized.Value
-		}
-		if in.SourceDestCheck != nil {
-			i.NoSourceDestCheck = !in.SourceDestCheck.Value
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	s.expose()
-	return &wire.Return{Return: true}, nil
-}
-
-type modifyMetadataInput struct {
-	InstanceID string `query:"InstanceId" wire:"required"`
-	metadataRequest
-}
-
-type modifyMetadataOutput struct {
-	InstanceID string          `xml:"instanceId"`
-	Metadata   metadataOptions `xml:"instanceMetadataOptions"`
-}
-
-func (s *Service) modifyMetadataOptions(_ context.Context, in *modifyMetadataInput) (*modifyMetadataOutput, error) {
-	out := &modifyMetadataOutput{InstanceID: in.InstanceID}
-	err := s.change(func() error {
-		i, err := s.instance(in.InstanceID)
-		if err != nil {
-			return err
-		}
-		i.Metadata = i.Metadata.with(&in.metadataRequest)
-		out.Metadata = i.Metadata
-		return nil
-	})
-	return out, err
-}
-
-type monitoringView struct {
-	InstanceID string    `xml:"instanceId"`
-	Monitoring stateView `xml:"monitoring"`
-}
-
-type monitoringOutput struct {
-	Instances []monitoringView `xml:"instancesSet>item"`
-}
-
-func (s *Service) monitorInstances(_ context.Context, in *instanceIDsInput) (*monitoringOutput, error) {
-	return s.monitor(in.InstanceIDs, true)
-}
-
-func (s *Service) unmonitorInstances(_ context.Context, in *instanceIDsInput) (*monitoringOutput, error) {
-	return s.monitor(in.InstanceIDs, false)
-}
-
-// monitor keeps whether detailed monitoring was asked for; there are no metrics here.
-func (s *Service) monitor(ids []string, on bool) (*monitoringOutput, error) {
-	out := &monitoringOutput{}
-	err := s.change(func() error {
-		instances, err := s.instances(ids)
-		if err != nil {
-			return err
-		}
-		for _, i := range instances {
-			i.Monitoring = on
-			out.Instances = append(out.Instances, monitoringView{i.ID, stateView{monitoringState(on)}})
-		}
-		return nil
-	})
-	return out, err
-}
-
-type describeCreditsInput struct {
-	InstanceIDs []string `query:"InstanceId"`
-	Filters     filters  `query:"Filter"`
-	paging
-}
-
-type creditsView struct {
-	InstanceID string `xml:"instanceId"`
-	CPUCredits string `xml:"cpuCredits"`
-}
-
-type describeCreditsOutput struct {
-	Instances []creditsView `xml:"instanceCreditSpecificationSet>item"`
-	NextToken string        `xml:"nextToken,omitempty"`
-}
-
-func (s *Service) describeCreditSpecifications(_ context.Context, in *describeCreditsInput) (*describeCreditsOutput, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	all, err := s.selected(in.InstanceIDs)
-	if err != nil {
-		return nil, err
-	}
-	all = slices.DeleteFunc(all, func(i *instance) bool { return i.CPUCredits == "" || i.ended() })
-	found, next, err := describe(in.Filters, in.paging, all)
-	if err != nil {
-		return nil, err
-	}
-	out := &describeCreditsOutput{NextToken: next}
-	for _, i := range found {
-		out.Instances = append(out.Instances, creditsView{i.ID, i.CPUCredits})
-	}
-	return out, nil
-}
-
-// volume is an instance's root volume.
+// volume is a volume of an instance.
 type volume struct {
 	ID         string
 	InstanceID string
+	Device     string
 	Zone       string
 	Created    time.Time
 	Tags       tags
 	imageEBS
 }
+
+// device returns the name under which the volume is attached, which root volumes of older versions have no record of.
+func (v *volume) device() string { return cmp.Or(v.Device, shape.DefaultRoot) }
 
 func (v *volume) key() (time.Time, string) { return v.Created, v.ID }
 func (v *volume) tagged() tags             { return v.Tags }
@@ -1361,13 +1239,15 @@ func (v *volume) attribute(name string) ([]string, bool) {
 	case "attachment.delete-on-termination":
 		return []string{boolString(v.DeleteOnTermination)}, true
 	case "attachment.device":
-		return []string{rootDevice}, true
+		return []string{v.device()}, true
 	case "attachment.instance-id":
 		return []string{v.InstanceID}, true
 	case "attachment.status":
 		return []string{"attached"}, true
 	case "availability-zone":
 		return []string{v.Zone}, true
+	case "availability-zone-id":
+		return single(zoneID(v.Zone)), true
 	case "encrypted":
 		return []string{boolString(v.Encrypted)}, true
 	case "multi-attach-enabled", "fast-restored":
@@ -1407,6 +1287,7 @@ type volumeView struct {
 	IOPS        int                `xml:"iops,omitempty"`
 	Throughput  int                `xml:"throughput,omitempty"`
 	Encrypted   bool               `xml:"encrypted"`
+	KMSKeyID    string             `xml:"kmsKeyId,omitempty"`
 	MultiAttach bool               `xml:"multiAttachEnabled"`
 	Tags        tags               `xml:"tagSet>item"`
 }
@@ -1423,8 +1304,8 @@ type describeVolumesOutput struct {
 }
 
 func (s *Service) describeVolumes(_ context.Context, in *describeVolumesInput) (*describeVolumesOutput, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.document.Lock()
+	defer s.document.Unlock()
 	all, err := find(s.state.Volumes, in.VolumeIDs, "InvalidVolume.NotFound", "volume")
 	if err != nil {
 		return nil, err
@@ -1437,8 +1318,8 @@ func (s *Service) describeVolumes(_ context.Context, in *describeVolumesInput) (
 	for _, v := range found {
 		out.Volumes = append(out.Volumes, volumeView{
 			VolumeID: v.ID, Size: v.VolumeSize, SnapshotID: v.SnapshotID, Zone: v.Zone, Status: "in-use", CreateTime: v.Created,
-			VolumeType: v.VolumeType, IOPS: v.IOPS, Throughput: v.Throughput, Encrypted: v.Encrypted, Tags: v.Tags,
-			Attachments: []volumeAttachment{{v.ID, v.InstanceID, rootDevice, "attached", v.Created, v.DeleteOnTermination}},
+			VolumeType: v.VolumeType, IOPS: v.IOPS, Throughput: v.Throughput, Encrypted: v.Encrypted, KMSKeyID: v.KMSKeyID, Tags: v.Tags,
+			Attachments: []volumeAttachment{{v.ID, v.InstanceID, v.device(), "attached", v.Created, v.DeleteOnTermination}},
 		})
 	}
 	return out, nil

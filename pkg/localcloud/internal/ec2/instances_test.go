@@ -205,23 +205,39 @@ func TestRunInstancesErrors(t *testing.T) {
 			{"InvalidParameterValue", "t9.huge", func(in *sdk.RunInstancesInput) { in.InstanceType = "t9.huge" }},
 			{"InvalidParameterValue", "architecture", func(in *sdk.RunInstancesInput) { in.InstanceType = "t4g.micro" }},
 			{"InvalidKeyPair.NotFound", "nokey", func(in *sdk.RunInstancesInput) { in.KeyName = aws.String("nokey") }},
-			{"InvalidGroup.NotFound", "sg-1", func(in *sdk.RunInstancesInput) { in.SecurityGroupIds = []string{"sg-1"} }},
+			{"InvalidGroup.NotFound", "sg-00000000", func(in *sdk.RunInstancesInput) { in.SecurityGroupIds = []string{"sg-00000000"} }},
+			{"InvalidGroupId.Malformed", "sg-1", func(in *sdk.RunInstancesInput) { in.SecurityGroupIds = []string{"sg-1"} }},
 			{"InvalidParameter", "different networks", func(in *sdk.RunInstancesInput) { in.SecurityGroupIds = []string{*foreign.GroupId} }},
 			{"InvalidSubnetID.NotFound", "subnet-1", func(in *sdk.RunInstancesInput) { in.SubnetId = aws.String("subnet-1") }},
-			{"InvalidLaunchTemplateId.NotFound", "lt-1", func(in *sdk.RunInstancesInput) {
+			{"InvalidLaunchTemplateId.Malformed", "lt-1", func(in *sdk.RunInstancesInput) {
 				in.LaunchTemplate = &types.LaunchTemplateSpecification{LaunchTemplateId: aws.String("lt-1")}
 			}},
 			{"InvalidParameterValue", "BASE64", func(in *sdk.RunInstancesInput) { in.UserData = aws.String("#!/bin/sh") }},
 			{"Unsupported", "spot", func(in *sdk.RunInstancesInput) {
 				in.InstanceMarketOptions = &types.InstanceMarketOptionsRequest{MarketType: "spot"}
 			}},
+			{"MissingParameter", "size or snapshotId", func(in *sdk.RunInstancesInput) {
+				in.BlockDeviceMappings = []types.BlockDeviceMapping{{DeviceName: aws.String("/dev/sdb"), Ebs: &types.EbsBlockDevice{Encrypted: aws.Bool(true)}}}
+			}},
 			{"Unsupported", "/dev/sdb", func(in *sdk.RunInstancesInput) {
-				in.BlockDeviceMappings = []types.BlockDeviceMapping{{DeviceName: aws.String("/dev/sdb"), Ebs: &types.EbsBlockDevice{VolumeSize: aws.Int32(1)}}}
+				in.BlockDeviceMappings = []types.BlockDeviceMapping{{DeviceName: aws.String("/dev/sdb"), Ebs: &types.EbsBlockDevice{SnapshotId: aws.String("snap-1")}}}
+			}},
+			{"InvalidParameterDependency", "Encrypted", func(in *sdk.RunInstancesInput) {
+				in.BlockDeviceMappings = []types.BlockDeviceMapping{{DeviceName: aws.String("/dev/xvda"), Ebs: &types.EbsBlockDevice{KmsKeyId: aws.String("alias/mine")}}}
 			}},
 			{"InvalidBlockDeviceMapping", "smaller than snapshot", func(in *sdk.RunInstancesInput) {
 				in.BlockDeviceMappings = []types.BlockDeviceMapping{{DeviceName: aws.String("/dev/xvda"), Ebs: &types.EbsBlockDevice{VolumeSize: aws.Int32(1)}}}
 			}},
 			{"UnknownParameter", "PrivateIpAddress", func(in *sdk.RunInstancesInput) { in.PrivateIpAddress = aws.String("10.0.0.1") }},
+			{"InvalidParameterValue", "iamInstanceProfile.name", func(in *sdk.RunInstancesInput) {
+				in.IamInstanceProfile = &types.IamInstanceProfileSpecification{Name: aws.String("none")}
+			}},
+			{"InvalidParameterValue", "iamInstanceProfile.arn", func(in *sdk.RunInstancesInput) {
+				in.IamInstanceProfile = &types.IamInstanceProfileSpecification{Arn: aws.String("arn:aws:iam::000000000001:instance-profile/none")}
+			}},
+			{"InvalidParameterValue", "no associated IAM Roles", func(in *sdk.RunInstancesInput) {
+				in.IamInstanceProfile = &types.IamInstanceProfileSpecification{Name: aws.String("bare")}
+			}},
 			{"InvalidParameterValue", "MinCount", func(in *sdk.RunInstancesInput) { in.MinCount = aws.Int32(2) }},
 		} {
 			in := &sdk.RunInstancesInput{

@@ -2,6 +2,8 @@ package ec2
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 )
 
@@ -51,12 +53,12 @@ type interfaceView struct {
 	Tags            tags                `xml:"tagSet>item"`
 }
 
-// viewInterface shows an instance's network interface. The caller holds s.mu.
+// viewInterface shows an instance's network interface. The caller holds the lock.
 func (s *Service) viewInterface(i *instance) interfaceView {
 	v := interfaceView{
 		ID: i.Interface.ID, SubnetID: i.SubnetID, VPCID: i.VPCID, Description: i.Interface.Description, OwnerID: s.account,
 		Status: "in-use", MAC: i.Interface.MAC, PrivateIP: addrString(i.PrivateIP), PrivateDNSName: s.privateName(i.PrivateIP),
-		SourceDestCheck: !i.NoSourceDestCheck, InterfaceType: "interface", Groups: s.groupViews(i.Groups),
+		SourceDestCheck: true, InterfaceType: "interface", Groups: s.groupViews(i.Groups),
 		Attachment: interfaceAttachment{
 			ID: i.Interface.AttachmentID, Status: "attached", AttachTime: i.Launched, DeleteOnTermination: true,
 		},
@@ -71,25 +73,28 @@ func (s *Service) viewInterface(i *instance) interfaceView {
 }
 
 // interfaceOf is an instance's network interface, for filters and pages.
-type interfaceOf struct {
-	*instance
-	groups []groupView
-	owner  string // the instance's account; load balancers have no interfaces here
-}
+type interfaceOf struct{ *instance }
 
 func (n *interfaceOf) key() (time.Time, string) { return n.Launched, n.Interface.ID }
 func (n *interfaceOf) tagged() tags             { return n.Interface.Tags }
 
 func (n *interfaceOf) attribute(name string) ([]string, bool) {
 	if n.instance == nil {
-		n = &interfaceOf{instance: &instance{}}
+		n = &interfaceOf{&instance{}}
 	}
 	i := n.instance
 	switch name {
+	case "addresses.association.owner-id", "association.ip-owner-id":
+		if !i.PublicIP.IsValid() {
+			return nil, true
+		}
+		return []string{"amazon"}, true
 	case "addresses.association.public-ip", "association.public-ip":
 		return addrStrings(i.PublicIP), true
 	case "addresses.private-ip-address", "private-ip-address":
 		return addrStrings(i.PrivateIP), true
+	case "attachment.attach-time":
+		return []string{timestamp(i.Launched)}, true
 	case "attachment.attachment-id":
 		return []string{i.Interface.AttachmentID}, true
 	case "attachment.device-index":
@@ -97,18 +102,20 @@ func (n *interfaceOf) attribute(name string) ([]string, bool) {
 	case "attachment.instance-id":
 		return []string{i.ID}, true
 	case "attachment.instance-owner-id":
-		return single(n.owner), true
+		return single(i.around.account), true
 	case "attachment.status":
 		return []string{"attached"}, true
 	case "availability-zone":
 		return []string{i.Zone}, true
+	case "availability-zone-id":
+		return single(zoneID(i.Zone)), true
 	case "description":
 		return []string{i.Interface.Description}, true
 	case "group-id":
 		return i.Groups, true
 	case "group-name":
 		var names []string
-		for _, g := range n.groups {
+		for _, g := range i.around.groups {
 			names = append(names, g.Name)
 		}
 		return names, true
@@ -118,12 +125,14 @@ func (n *interfaceOf) attribute(name string) ([]string, bool) {
 		return []string{i.Interface.MAC}, true
 	case "network-interface-id":
 		return []string{i.Interface.ID}, true
+	case "private-dns-name":
+		return single(i.around.privateName), true
 	case "requester-id":
 		return nil, true
 	case "requester-managed":
 		return []string{"false"}, true
 	case "source-dest-check":
-		return []string{boolString(!i.NoSourceDestCheck)}, true
+		return []string{"true"}, true
 	case "status":
 		return []string{"in-use"}, true
 	case "subnet-id":
@@ -146,12 +155,13 @@ type describeInterfacesOutput struct {
 }
 
 func (s *Service) describeNetworkInterfaces(_ context.Context, in *describeInterfacesInput) (*describeInterfacesOutput, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.document.Lock()
+	defer s.document.Unlock()
 	byID := map[string]*interfaceOf{}
+	s.surround(slices.Collect(maps.Values(s.state.Instances)))
 	for _, i := range s.state.Instances {
 		if !i.ended() {
-			byID[i.Interface.ID] = &interfaceOf{i, s.groupViews(i.Groups), s.account}
+			byID[i.Interface.ID] = &interfaceOf{i}
 		}
 	}
 	all, err := find(byID, in.IDs, "InvalidNetworkInterfaceID.NotFound", "networkInterface ID")

@@ -1,23 +1,23 @@
 package ec2
 
 import (
-	"bytes"
+	"cmp"
 	"context"
+	"crypto"
 	"crypto/ed25519"
-	"crypto/md5"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
-	"encoding/binary"
 	"encoding/hex"
 	"encoding/pem"
 	"fmt"
-	"math/big"
 	"strings"
 	"time"
+
+	"golang.org/x/crypto/ssh"
 
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/wire"
 )
@@ -52,14 +52,13 @@ func (k *keyPair) attribute(name string) ([]string, bool) {
 
 func (s *Service) keyPairActions() map[string]wire.Action {
 	return map[string]wire.Action{
-		"CreateKeyPair":    wire.Do(s.createKeyPair),
-		"DeleteKeyPair":    wire.Do(s.deleteKeyPair),
-		"DescribeKeyPairs": wire.Do(s.describeKeyPairs),
-		"ImportKeyPair":    wire.Do(s.importKeyPair),
+		"CreateKeyPair":    wire.Do(s.createKeyPair, s.creatingKeyPair),
+		"DeleteKeyPair":    wire.Do(s.deleteKeyPair, func(in *deleteKeyPairInput) []wire.Access { return []wire.Access{s.onKeyPair(in.Name, in.ID)} }),
+		"DescribeKeyPairs": wire.DoUnscoped(s.describeKeyPairs),
 	}
 }
 
-// keyPairNamed returns a key pair, or nil. The caller holds s.mu.
+// keyPairNamed returns a key pair, or nil. The caller holds the lock.
 func (s *Service) keyPairNamed(name string) *keyPair {
 	for _, k := range s.state.KeyPairs {
 		if k.Name == name {
@@ -85,43 +84,30 @@ type keyPairOutput struct {
 }
 
 func (s *Service) createKeyPair(_ context.Context, in *createKeyPairInput) (*keyPairOutput, error) {
-	made := &keyPair{Type: in.Type}
-	var material []byte
-	var err error
-	if in.Type == "ed25519" {
-		material, err = made.generateEd25519()
-	} else {
-		made.Type = "rsa"
-		material, err = made.generateRSA()
+	if len(in.Name) < 1 || len(in.Name) > 255 {
+		return nil, wire.Errorf("InvalidParameterValue", "Key pair names have 1 to 255 characters")
 	}
+	tagged, err := in.TagSpecs.of("key-pair")
+	if err != nil {
+		return nil, err
+	}
+	k := &keyPair{ID: newID("key"), Name: in.Name, Type: cmp.Or(in.Type, "rsa"), Created: now(), Tags: tagged}
+	generate := k.generateRSA
+	if k.Type == "ed25519" {
+		generate = k.generateEd25519
+	}
+	material, err := generate()
 	if err != nil {
 		return nil, fmt.Errorf("generate key pair %q: %w", in.Name, err)
 	}
-	out, err := s.addKeyPair(made, in.Name, in.TagSpecs)
-	if err != nil {
-		return nil, err
-	}
-	out.Material = string(material)
-	return out, nil
-}
-
-func (s *Service) addKeyPair(k *keyPair, name string, specs tagSpecifications) (*keyPairOutput, error) {
-	if name == "" || len(name) > 255 {
-		return nil, wire.Errorf("InvalidParameterValue", "Key pair names have 1 to 255 characters")
-	}
-	tagged, err := specs.of("key-pair")
-	if err != nil {
-		return nil, err
-	}
-	k.ID, k.Name, k.Created, k.Tags = newID("key"), name, now(), tagged
 	err = s.change(func() error {
-		if s.keyPairNamed(name) != nil {
+		if s.keyPairNamed(k.Name) != nil {
 			return wire.Errorf("InvalidKeyPair.Duplicate", "The keypair already exists")
 		}
 		s.state.KeyPairs[k.ID] = k
 		return nil
 	})
-	return &keyPairOutput{Name: k.Name, Fingerprint: k.Fingerprint, ID: k.ID, Tags: k.Tags}, err
+	return &keyPairOutput{Name: k.Name, Fingerprint: k.Fingerprint, Material: string(material), ID: k.ID, Tags: tagged}, err
 }
 
 // generateRSA makes a key of 2048 bits, as EC2 does, and returns the private half in PEM.
@@ -137,7 +123,9 @@ func (k *keyPair) generateRSA() ([]byte, error) {
 	}
 	digest := sha1.Sum(der)
 	k.Fingerprint = colons(digest[:])
-	k.PublicKey = "ssh-rsa " + base64.StdEncoding.EncodeToString(rsaBlob(&private.PublicKey))
+	if err := k.setPublic(&private.PublicKey); err != nil {
+		return nil, err
+	}
 	return pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(private)}), nil
 }
 
@@ -147,64 +135,26 @@ func (k *keyPair) generateEd25519() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	blob := sshStrings([]byte("ssh-ed25519"), public)
+	if err := k.setPublic(public); err != nil {
+		return nil, err
+	}
+	blob, _ := base64.StdEncoding.DecodeString(strings.Fields(k.PublicKey)[1])
 	digest := sha256.Sum256(blob)
 	k.Fingerprint = base64.StdEncoding.EncodeToString(digest[:])
-	k.PublicKey = "ssh-ed25519 " + base64.StdEncoding.EncodeToString(blob)
-	return pem.EncodeToMemory(&pem.Block{Type: "OPENSSH PRIVATE KEY", Bytes: opensshKey(blob, public, private)}), nil
+	block, err := ssh.MarshalPrivateKey(private, "")
+	if err != nil {
+		return nil, err
+	}
+	return pem.EncodeToMemory(block), nil
 }
 
-// opensshKey encodes an unencrypted private key as OpenSSH's PROTOCOL.key has it.
-func opensshKey(blob []byte, public ed25519.PublicKey, private ed25519.PrivateKey) []byte {
-	var secret bytes.Buffer
-	check := make([]byte, 4) // twice the same, to tell a wrong passphrase
-	rand.Read(check)
-	secret.Write(check)
-	secret.Write(check)
-	secret.Write(sshStrings([]byte("ssh-ed25519"), public, private, nil)) // the last is the comment
-	for pad := byte(1); secret.Len()%8 != 0; pad++ {
-		secret.WriteByte(pad)
+func (k *keyPair) setPublic(public crypto.PublicKey) error {
+	key, err := ssh.NewPublicKey(public)
+	if err != nil {
+		return err
 	}
-	out := []byte("openssh-key-v1\x00")
-	out = append(out, sshStrings([]byte("none"), []byte("none"), nil)...) // cipher, key derivation, its options
-	out = binary.BigEndian.AppendUint32(out, 1)                           // keys
-	return append(out, sshStrings(blob, secret.Bytes())...)
-}
-
-// sshStrings encodes strings as the SSH protocol does: the length, then the bytes.
-func sshStrings(parts ...[]byte) []byte {
-	var out []byte
-	for _, p := range parts {
-		out = binary.BigEndian.AppendUint32(out, uint32(len(p)))
-		out = append(out, p...)
-	}
-	return out
-}
-
-// sshString takes one string off its encoded form.
-func sshString(b []byte) (s, rest []byte, ok bool) {
-	if len(b) < 4 {
-		return nil, nil, false
-	}
-	n := binary.BigEndian.Uint32(b)
-	if uint64(n) > uint64(len(b)-4) {
-		return nil, nil, false
-	}
-	return b[4 : 4+n], b[4+n:], true
-}
-
-// rsaBlob is a public key as SSH sends it.
-func rsaBlob(k *rsa.PublicKey) []byte {
-	return sshStrings([]byte("ssh-rsa"), mpint(big.NewInt(int64(k.E))), mpint(k.N))
-}
-
-// mpint is a positive number as SSH sends it: with a zero byte first where the highest bit is set.
-func mpint(n *big.Int) []byte {
-	b := n.Bytes()
-	if len(b) > 0 && b[0]&0x80 != 0 {
-		b = append([]byte{0}, b...)
-	}
-	return b
+	k.PublicKey = strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key)))
+	return nil
 }
 
 func colons(digest []byte) string {
@@ -213,72 +163,6 @@ func colons(digest []byte) string {
 		parts[i] = hex.EncodeToString([]byte{b})
 	}
 	return strings.Join(parts, ":")
-}
-
-type importKeyPairInput struct {
-	Name     string            `query:"KeyName" wire:"required"`
-	Material []byte            `query:"PublicKeyMaterial" wire:"required"`
-	TagSpecs tagSpecifications `query:"TagSpecification"`
-}
-
-func (s *Service) importKeyPair(_ context.Context, in *importKeyPairInput) (*keyPairOutput, error) {
-	made, err := parsePublicKey(string(in.Material))
-	if err != nil {
-		return nil, err
-	}
-	return s.addKeyPair(made, in.Name, in.TagSpecs)
-}
-
-// parsePublicKey reads a public key in authorized_keys form.
-func parsePublicKey(material string) (*keyPair, error) {
-	invalid := wire.Errorf("InvalidKey.Format", "Key is not in valid OpenSSH public key format")
-	fields := strings.Fields(material)
-	if len(fields) < 2 {
-		return nil, invalid
-	}
-	blob, err := base64.StdEncoding.DecodeString(fields[1])
-	if err != nil {
-		return nil, invalid
-	}
-	kind, rest, ok := sshString(blob)
-	if !ok || string(kind) != fields[0] {
-		return nil, invalid
-	}
-	k := &keyPair{PublicKey: strings.TrimSpace(material)}
-	switch fields[0] {
-	case "ssh-ed25519":
-		public, _, ok := sshString(rest)
-		if !ok || len(public) != ed25519.PublicKeySize {
-			return nil, invalid
-		}
-		k.Type = "ed25519"
-		digest := sha256.Sum256(blob)
-		k.Fingerprint = base64.StdEncoding.EncodeToString(digest[:])
-	case "ssh-rsa":
-		e, rest, ok := sshString(rest)
-		if !ok || len(e) > 4 {
-			return nil, invalid
-		}
-		n, _, ok := sshString(rest)
-		if !ok {
-			return nil, invalid
-		}
-		public := &rsa.PublicKey{E: int(new(big.Int).SetBytes(e).Int64()), N: new(big.Int).SetBytes(n)}
-		if bits := public.N.BitLen(); bits != 1024 && bits != 2048 && bits != 4096 {
-			return nil, wire.Errorf("InvalidKeyPair.Format", "RSA keys have 1024, 2048 or 4096 bits")
-		}
-		k.Type = "rsa"
-		// EC2's fingerprint of a key that was imported is the MD5 digest of the public key.
-		der, err := x509.MarshalPKIXPublicKey(public)
-		if err != nil {
-			return nil, invalid
-		}
-		digest := md5.Sum(der)
-		k.Fingerprint = colons(digest[:])
-	default:
-		return nil, invalid
-	}
-	return k, nil
 }
 
 type describeKeyPairsInput struct {
@@ -303,8 +187,8 @@ type describeKeyPairsOutput struct {
 }
 
 func (s *Service) describeKeyPairs(_ context.Context, in *describeKeyPairsInput) (*describeKeyPairsOutput, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.document.Lock()
+	defer s.document.Unlock()
 	var all []*keyPair
 	for _, name := range in.Names {
 		k := s.keyPairNamed(name)

@@ -262,10 +262,10 @@ type templateReference struct {
 }
 
 func templateIDNotFound(id string) error {
-	return wire.Errorf("InvalidLaunchTemplateId.NotFound", "The specified launch template, with template ID %s, does not exist.", id)
+	return notFound("InvalidLaunchTemplateId.NotFound", "launch template ID", id)
 }
 
-// template finds a version of a launch template. The caller holds s.mu.
+// template finds a version of a launch template. The caller holds the lock.
 func (s *Service) template(ref templateReference) (*launchTemplate, *templateVersion, error) {
 	t, err := s.templateNamed(ref.ID, ref.Name)
 	if err != nil {
@@ -275,7 +275,7 @@ func (s *Service) template(ref templateReference) (*launchTemplate, *templateVer
 	return t, v, err
 }
 
-// templateNamed finds a launch template by one of its ID and name. The caller holds s.mu.
+// templateNamed finds a launch template by one of its ID and name. The caller holds the lock.
 func (s *Service) templateNamed(id, name string) (*launchTemplate, error) {
 	switch {
 	case id == "" && name == "":
@@ -327,13 +327,14 @@ func viewVersion(t *launchTemplate, v *templateVersion) versionView {
 
 func (s *Service) launchTemplateActions() map[string]wire.Action {
 	return map[string]wire.Action{
-		"CreateLaunchTemplate":           wire.Do(s.createLaunchTemplate),
-		"CreateLaunchTemplateVersion":    wire.Do(s.createLaunchTemplateVersion),
-		"DeleteLaunchTemplate":           wire.Do(s.deleteLaunchTemplate),
-		"DeleteLaunchTemplateVersions":   wire.Do(s.deleteLaunchTemplateVersions),
-		"DescribeLaunchTemplateVersions": wire.Do(s.describeLaunchTemplateVersions),
-		"DescribeLaunchTemplates":        wire.Do(s.describeLaunchTemplates),
-		"ModifyLaunchTemplate":           wire.Do(s.modifyLaunchTemplate),
+		"CreateLaunchTemplate": wire.Do(s.createLaunchTemplate, func(in *createLaunchTemplateInput) []wire.Access {
+			return s.making("CreateLaunchTemplate", "launch-template", in.TagSpecs)
+		}),
+		"CreateLaunchTemplateVersion":    wire.Do(s.createLaunchTemplateVersion, func(in *createTemplateVersionInput) []wire.Access { return []wire.Access{s.onTemplate(in.ID, in.Name)} }),
+		"DeleteLaunchTemplate":           wire.Do(s.deleteLaunchTemplate, func(in *templateChoice) []wire.Access { return []wire.Access{s.onTemplate(in.ID, in.Name)} }),
+		"DescribeLaunchTemplateVersions": wire.DoUnscoped(s.describeLaunchTemplateVersions),
+		"DescribeLaunchTemplates":        wire.DoUnscoped(s.describeLaunchTemplates),
+		"ModifyLaunchTemplate":           wire.Do(s.modifyLaunchTemplate, func(in *modifyLaunchTemplateInput) []wire.Access { return []wire.Access{s.onTemplate(in.ID, in.Name)} }),
 	}
 }
 
@@ -453,8 +454,8 @@ type describeLaunchTemplatesOutput struct {
 }
 
 func (s *Service) describeLaunchTemplates(_ context.Context, in *describeLaunchTemplatesInput) (*describeLaunchTemplatesOutput, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.document.Lock()
+	defer s.document.Unlock()
 	var all []*launchTemplate
 	for _, id := range in.IDs {
 		t, err := s.templateNamed(id, "")
@@ -519,9 +520,12 @@ func (v *versionOf) attribute(name string) ([]string, bool) {
 			return nil, true
 		}
 		return append(single(deref(d.Profile.ARN)), single(deref(d.Profile.Name))...), true
-	case "http-tokens":
-		if d.Metadata == nil {
+	case "http-endpoint", "http-tokens":
+		switch {
+		case d.Metadata == nil:
 			return nil, true
+		case name == "http-endpoint":
+			return single(deref(d.Metadata.Endpoint)), true
 		}
 		return single(deref(d.Metadata.Tokens)), true
 	case "kernel-id", "ram-disk-id":
@@ -546,8 +550,8 @@ type describeTemplateVersionsOutput struct {
 }
 
 func (s *Service) describeLaunchTemplateVersions(_ context.Context, in *describeTemplateVersionsInput) (*describeTemplateVersionsOutput, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.document.Lock()
+	defer s.document.Unlock()
 	var all []*versionOf
 	add := func(t *launchTemplate, v *templateVersion) {
 		if !slices.ContainsFunc(all, func(o *versionOf) bool { return o.templateVersion == v }) { // $Latest may be $Default
@@ -584,12 +588,15 @@ func (s *Service) describeLaunchTemplateVersions(_ context.Context, in *describe
 		}
 		if len(in.Versions) == 0 {
 			low, high := int64(1), t.Latest
-			for bound, into := range map[string]*int64{in.MinVersion: &low, in.MaxVersion: &high} {
-				if bound == "" {
+			for _, bound := range []struct {
+				given string
+				into  *int64
+			}{{in.MinVersion, &low}, {in.MaxVersion, &high}} { // no map: both may be the same
+				if bound.given == "" {
 					continue
 				}
-				if *into, err = strconv.ParseInt(bound, 10, 64); err != nil {
-					return nil, wire.Errorf("InvalidParameterValue", "'%s' is no version number", bound)
+				if *bound.into, err = strconv.ParseInt(bound.given, 10, 64); err != nil {
+					return nil, wire.Errorf("InvalidParameterValue", "'%s' is no version number", bound.given)
 				}
 			}
 			for _, v := range t.Versions {
@@ -645,50 +652,6 @@ func (s *Service) deleteLaunchTemplate(_ context.Context, in *templateChoice) (*
 		}
 		delete(s.state.Templates, t.ID)
 		out.Template = viewTemplate(t)
-		return nil
-	})
-	return out, err
-}
-
-type deleteTemplateVersionsInput struct {
-	templateChoice
-	Versions []string `query:"LaunchTemplateVersion" wire:"required"`
-}
-
-type deletedVersion struct {
-	TemplateID string       `xml:"launchTemplateId"`
-	Name       string       `xml:"launchTemplateName"`
-	Number     int64        `xml:"versionNumber"`
-	Error      *stateReason `xml:"responseError"`
-}
-
-type deleteTemplateVersionsOutput struct {
-	Deleted []deletedVersion `xml:"successfullyDeletedLaunchTemplateVersionSet>item"`
-	Failed  []deletedVersion `xml:"unsuccessfullyDeletedLaunchTemplateVersionSet>item"`
-}
-
-func (s *Service) deleteLaunchTemplateVersions(_ context.Context, in *deleteTemplateVersionsInput) (*deleteTemplateVersionsOutput, error) {
-	out := &deleteTemplateVersionsOutput{}
-	err := s.change(func() error {
-		t, err := s.templateNamed(in.ID, in.Name)
-		if err != nil {
-			return err
-		}
-		for _, version := range in.Versions {
-			number, _ := strconv.ParseInt(version, 10, 64)
-			result := deletedVersion{TemplateID: t.ID, Name: t.Name, Number: number}
-			switch {
-			case t.version(number) == nil:
-				result.Error = &stateReason{"launchTemplateVersionDoesNotExist", "Launch template version " + version + " does not exist."}
-				out.Failed = append(out.Failed, result)
-			case number == t.Default:
-				result.Error = &stateReason{"unexpectedError", "Cannot delete the default version " + version + " of launch template " + t.ID + "."}
-				out.Failed = append(out.Failed, result)
-			default:
-				t.Versions = slices.DeleteFunc(t.Versions, func(v *templateVersion) bool { return v.Number == number })
-				out.Deleted = append(out.Deleted, result)
-			}
-		}
 		return nil
 	})
 	return out, err

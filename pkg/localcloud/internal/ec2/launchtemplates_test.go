@@ -1,7 +1,6 @@
 package ec2
 
 import (
-	"encoding/base64"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -9,6 +8,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"golang.org/x/crypto/ssh"
 )
 
 func (c *cloud) template(data *types.RequestLaunchTemplateData) string {
@@ -114,7 +114,7 @@ func TestTemplateVersions(t *testing.T) {
 		t.Errorf("from nothing: %+v", v.LaunchTemplateData)
 	}
 	_, err = c.client.CreateLaunchTemplateVersion(ctx, &sdk.CreateLaunchTemplateVersionInput{
-		LaunchTemplateId: &id, SourceVersion: aws.String("9"), LaunchTemplateData: &types.RequestLaunchTemplateData{},
+		LaunchTemplateId: &id, SourceVersion: aws.String("9"), LaunchTemplateData: &types.RequestLaunchTemplateData{ImageId: aws.String("ami-22222222")},
 	})
 	refused(t, err, "InvalidLaunchTemplateId.VersionNotFound", "9")
 
@@ -137,6 +137,8 @@ func TestTemplateVersions(t *testing.T) {
 		{sdk.DescribeLaunchTemplateVersionsInput{LaunchTemplateId: &id}, []int64{1, 2, 3, 4}},
 		{sdk.DescribeLaunchTemplateVersionsInput{LaunchTemplateId: &id, Versions: []string{"$Latest", "$Default", "1"}}, []int64{1, 3, 4}},
 		{sdk.DescribeLaunchTemplateVersionsInput{LaunchTemplateId: &id, MinVersion: aws.String("2"), MaxVersion: aws.String("3")}, []int64{2, 3}},
+		{sdk.DescribeLaunchTemplateVersionsInput{LaunchTemplateId: &id, MinVersion: aws.String("2"), MaxVersion: aws.String("2")}, []int64{2}},
+		{sdk.DescribeLaunchTemplateVersionsInput{LaunchTemplateId: &id, MinVersion: aws.String("9"), MaxVersion: aws.String("9")}, nil},
 		{sdk.DescribeLaunchTemplateVersionsInput{Versions: []string{"$Default"}}, []int64{3}},
 		{sdk.DescribeLaunchTemplateVersionsInput{LaunchTemplateId: &id, Filters: []types.Filter{{Name: aws.String("image-id"), Values: []string{"ami-22222222"}}}}, []int64{2}},
 	} {
@@ -145,13 +147,6 @@ func TestTemplateVersions(t *testing.T) {
 		}
 	}
 
-	deleted := must(c.client.DeleteLaunchTemplateVersions(ctx, &sdk.DeleteLaunchTemplateVersionsInput{LaunchTemplateId: &id, Versions: []string{"3", "4", "8"}}))(t)
-	if len(deleted.SuccessfullyDeletedLaunchTemplateVersions) != 1 || len(deleted.UnsuccessfullyDeletedLaunchTemplateVersions) != 2 {
-		t.Errorf("deleted %+v", deleted)
-	}
-	if v := version(nil, "ami-55555555"); *v.VersionNumber != 5 {
-		t.Errorf("the number of a deleted version came again: %d", *v.VersionNumber)
-	}
 	tagged := must(c.client.DescribeLaunchTemplates(ctx, &sdk.DescribeLaunchTemplatesInput{
 		Filters: []types.Filter{{Name: aws.String("tag:ingot:app"), Values: []string{"hello"}}},
 	}))(t)
@@ -181,22 +176,14 @@ func TestKeyPairs(t *testing.T) {
 	}
 	// ssh-keygen reads both private keys and finds these public halves: see TestSSHKeygen, of the integration tests.
 	for name, key := range public {
-		parsed, err := parsePublicKey(key)
-		if err != nil || parsed.Type != map[string]string{"rsa": "rsa", "ed": "ed25519"}[name] {
+		parsed, _, _, _, err := ssh.ParseAuthorizedKey([]byte(key))
+		if err != nil || parsed.Type() != map[string]string{"rsa": "ssh-rsa", "ed": "ssh-ed25519"}[name] {
 			t.Errorf("public key %s: %v, %v", name, parsed, err)
 		}
 	}
 	if *rsa.KeyPairId == *ed.KeyPairId || *ed.KeyMaterial == "" {
 		t.Errorf("key pairs %+v %+v", rsa, ed)
 	}
-	imported := must(c.client.ImportKeyPair(ctx, &sdk.ImportKeyPairInput{
-		KeyName: aws.String("mine"), PublicKeyMaterial: []byte(public["ed"] + " me@here"),
-	}))(t)
-	if *imported.KeyFingerprint != *ed.KeyFingerprint {
-		t.Errorf("fingerprints %s and %s", *imported.KeyFingerprint, *ed.KeyFingerprint)
-	}
-	_, err = c.client.ImportKeyPair(ctx, &sdk.ImportKeyPairInput{KeyName: aws.String("bad"), PublicKeyMaterial: []byte("ssh-rsa " + base64.StdEncoding.EncodeToString([]byte("x")))})
-	refused(t, err, "InvalidKey.Format", "")
 	for range 2 { // the second time there is nothing to delete, which is no error
 		must(c.client.DeleteKeyPair(ctx, &sdk.DeleteKeyPairInput{KeyName: aws.String("rsa")}))(t)
 	}

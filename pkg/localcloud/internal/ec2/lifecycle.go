@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/ingot-build/ingot/internal/wait"
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/compute"
 )
 
@@ -26,49 +27,41 @@ const terminatedFor = time.Hour
 // retryAfter is the pause before what must succeed in the end, removing a machine, is tried again.
 const retryAfter = 5 * time.Second
 
-// machineLock lets one operation at a time at a machine. It is a channel and not a mutex since operations take as long as
-// machines do, and who waits for one must see the service close.
+// machineLock lets one operation at a time at a machine.
 type machineLock struct {
-	turn   chan struct{}
-	cancel context.CancelFunc // ends a boot in progress; nil for none; guarded by Service.mu
+	lock
+	cancel context.CancelFunc // ends a boot in progress; nil for none; guarded by the document's lock
 }
 
-// lockMachine waits for its turn at a machine. It is not ok when the service closes first.
+// lockMachine waits until nobody else works at a machine. It is not ok when the service closes first.
 func (s *Service) lockMachine(id string) (unlock func(), ok bool) {
-	s.mu.Lock()
+	s.document.Lock()
 	l := s.machines[id]
 	if l == nil {
-		l = &machineLock{turn: make(chan struct{}, 1)}
+		l = &machineLock{lock: newLock()}
 		s.machines[id] = l
 	}
-	s.mu.Unlock()
-	select {
-	case l.turn <- struct{}{}:
-		return func() { <-l.turn }, true
-	case <-s.ctx.Done():
-		return nil, false
-	}
-}
-
-// update changes the state behind the scenes, where no caller could be told that saving it failed.
-func (s *Service) update(f func()) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	f()
-	_ = s.save() // logged there
+	s.document.Unlock()
+	return l.release, l.take(s.ctx) == nil
 }
 
 // transition changes an instance behind the scenes, then opens and closes ports to match and tells the listeners.
 func (s *Service) transition(id string, f func(*instance)) {
 	var before string
 	var after InstanceInfo
-	s.update(func() {
+	ok := s.record(func() {
 		if i := s.state.Instances[id]; i != nil {
 			before = i.State
 			f(i)
 			after = s.info(i)
+			if i.State == stateRunning {
+				s.serveMetadata(id)
+			}
 		}
 	})
+	if !ok {
+		return // the next start looks at the machine again
+	}
 	s.expose()
 	if after.State != before {
 		s.notify(after)
@@ -84,24 +77,27 @@ func (s *Service) boot(id string) {
 	defer unlock()
 	ctx, cancel := context.WithCancel(s.ctx)
 	defer cancel()
-	s.mu.Lock()
+	s.document.Lock()
 	i := s.state.Instances[id]
 	if i == nil || i.State != statePending {
-		s.mu.Unlock()
+		s.document.Unlock()
 		return
 	}
-	spec, fresh := i.spec(), !i.Booted
+	spec, fresh, refused := i.spec(), !i.Booted, i.KeyRefused
 	s.machines[id].cancel = cancel
-	s.mu.Unlock()
+	s.document.Unlock()
 
+	if refused {
+		s.failLaunch(id, keyReason())
+		return
+	}
 	m, err := s.bringUp(ctx, spec)
 
-	s.mu.Lock()
+	s.document.Lock()
 	s.machines[id].cancel = nil
-	terminating := i.State != statePending
-	s.mu.Unlock()
-	if s.ctx.Err() != nil || terminating {
-		return // the next start, or the termination that waits for its turn, takes it from here
+	s.document.Unlock()
+	if s.ctx.Err() != nil || s.stateOf(id) != statePending {
+		return // the next start, or the termination that waits for the machine, takes it from here
 	}
 	if err == nil {
 		s.transition(id, func(i *instance) { i.run(m.Address) })
@@ -113,9 +109,13 @@ func (s *Service) boot(id string) {
 		s.transition(id, func(i *instance) { s.halt(i, why, "Server.InternalError") })
 		return
 	}
-	// Nothing stays of a launch that failed but the record that says why.
+	s.failLaunch(id, why)
+}
+
+// failLaunch ends an instance that never ran. Nothing stays of it but the record that says why. The caller holds the machine's lock.
+func (s *Service) failLaunch(id string, why stateReason) {
 	s.transition(id, func(i *instance) {
-		i.State, i.StateReason, i.Reason = stateShuttingDown, why, "Server.InternalError"
+		i.State, i.StateReason, i.Reason = stateShuttingDown, why, why.Code
 	})
 	s.remove(id)
 }
@@ -144,32 +144,30 @@ func (i *instance) run(addr netip.Addr) {
 	i.PrivateIP = addr
 }
 
-// halt makes the instance stopped, which gives its public address back. The caller holds s.mu.
+// halt makes the instance stopped, which gives its public address back. The caller holds the lock.
 func (s *Service) halt(i *instance, why stateReason, reason string) {
 	i.State, i.StateReason, i.Reason = stateStopped, why, reason
 	s.releaseAddress(i)
 }
 
-// end makes the instance terminated and lets go of what it had. The caller holds s.mu.
+// end makes the instance terminated and lets go of what it had. The caller holds the lock.
 func (s *Service) end(i *instance) {
 	i.State, i.Ended = stateTerminated, now()
 	i.PrivateIP = netip.Addr{}
 	s.releaseAddress(i)
-	if v := s.state.Volumes[i.VolumeID]; v != nil {
+	for _, v := range s.volumesOf(i) {
 		// Also where it should have been kept: a machine's disk does not outlive it.
 		delete(s.state.Volumes, v.ID)
 	}
 	delete(s.machines, i.ID)
 }
 
+// releaseAddress frees an instance's public address once the change is saved. The caller holds the lock.
 func (s *Service) releaseAddress(i *instance) {
-	if !i.PublicIP.IsValid() {
-		return
+	if i.PublicIP.IsValid() {
+		s.released = append(s.released, i.PublicIP)
+		i.PublicIP = netip.Addr{}
 	}
-	if err := s.addresses.Release(i.PublicIP); err != nil {
-		s.log.Error("release public address", "instance", i.ID, "error", err)
-	}
-	i.PublicIP = netip.Addr{}
 }
 
 // shutDown stops a stopping instance's machine.
@@ -207,11 +205,11 @@ func (s *Service) shutDown(id string) {
 
 // terminate ends a boot in progress, then the machine.
 func (s *Service) terminate(id string) {
-	s.mu.Lock()
+	s.document.Lock()
 	if l := s.machines[id]; l != nil && l.cancel != nil {
 		l.cancel()
 	}
-	s.mu.Unlock()
+	s.document.Unlock()
 	unlock, ok := s.lockMachine(id)
 	if !ok {
 		return
@@ -241,9 +239,7 @@ func (s *Service) remove(id string) {
 			break
 		}
 		s.log.Error("remove instance", "instance", id, "error", err)
-		select {
-		case <-time.After(retryAfter):
-		case <-s.ctx.Done():
+		if wait.For(s.ctx, retryAfter) != nil {
 			return
 		}
 	}
@@ -257,7 +253,7 @@ func (s *Service) keepConsole(id string) {
 		s.log.Warn("keep the console of an instance before its termination", "instance", id, "error", err)
 		return
 	}
-	s.update(func() {
+	s.record(func() {
 		if i := s.state.Instances[id]; i != nil {
 			i.Console, i.ConsoleRead = lastBytes(console, keptConsole), now()
 		}
@@ -295,40 +291,40 @@ func (s *Service) restart(id string) error {
 }
 
 // commitMachine makes an image of an instance's machine. The caller holds the machine's lock.
-func (s *Service) commitMachine(id, name string, noReboot bool) (ref string, err error) {
+func (s *Service) commitMachine(id, name string, noReboot bool) (made compute.Image, err error) {
 	m, err := s.compute.Inspect(s.ctx, id)
 	if err != nil {
-		return "", err
+		return made, err
 	}
 	if m.State == compute.Running && noReboot {
-		ref, err := s.compute.Commit(s.ctx, id, name)
+		made, err := s.compute.Commit(s.ctx, id, name)
 		if errors.Is(err, compute.ErrUnsupported) {
-			return "", fmt.Errorf("a running instance cannot become an image here: stop it first, or allow the reboot: %w", err)
+			return made, fmt.Errorf("a running instance cannot become an image here: stop it first, or allow the reboot: %w", err)
 		}
-		return ref, err
+		return made, err
 	}
 	switch m.State {
 	case compute.Gone:
-		return "", fmt.Errorf("the machine of instance %q is gone", id)
+		return made, fmt.Errorf("the machine of instance %q is gone", id)
 	case compute.Running:
 		if err := s.compute.Stop(s.ctx, id); err != nil {
-			return "", err
+			return made, err
 		}
 	}
-	ref, err = s.compute.Commit(s.ctx, id, name)
+	made, err = s.compute.Commit(s.ctx, id, name)
 	if s.stateOf(id) == stateRunning {
 		if startErr := s.restart(id); startErr != nil && s.ctx.Err() == nil {
 			s.log.Error("start instance after its image was made", "instance", id, "error", startErr)
 			s.settle(id)
 		}
 	}
-	return ref, err
+	return made, err
 }
 
 // stateOf returns an instance's state, terminated for one that there is not.
 func (s *Service) stateOf(id string) string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.document.Lock()
+	defer s.document.Unlock()
 	if i := s.state.Instances[id]; i != nil {
 		return i.State
 	}
@@ -338,11 +334,11 @@ func (s *Service) stateOf(id string) string {
 // watch takes note of machines that change on their own.
 func (s *Service) watch(changes <-chan compute.Machine) {
 	for m := range changes {
-		s.mu.Lock()
+		s.document.Lock()
 		i := s.state.Instances[m.ID]
 		unexpected := i != nil && (i.State == stateRunning && m.State != compute.Running ||
 			i.State == stateStopped && m.State != compute.Stopped)
-		s.mu.Unlock()
+		s.document.Unlock()
 		if unexpected {
 			s.work.Go(func() {
 				// An operation of ours may be behind it: wait for its end, then look.
@@ -399,8 +395,8 @@ func (s *Service) settle(id string) {
 
 // reconcile brings the saved state and the machines together, in the background.
 func (s *Service) reconcile() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.document.Lock()
+	defer s.document.Unlock()
 	s.prune()
 	for id, i := range s.state.Images {
 		if i.State == "pending" {
@@ -431,6 +427,7 @@ func (s *Service) resume(id string) {
 	defer unlock()
 	if s.stateOf(id) == stateRunning {
 		if m, err := s.compute.Inspect(s.ctx, id); err == nil && m.State == compute.Stopped {
+			s.transition(id, func(i *instance) { i.PrivateIP = netip.Addr{} }) // it may be another machine's by now
 			if err := s.restart(id); err == nil || s.ctx.Err() != nil {
 				return
 			} else {
@@ -460,7 +457,7 @@ func (s *Service) removeStrays() {
 	}
 }
 
-// prune forgets instances that were terminated long enough ago. The caller holds s.mu.
+// prune forgets instances that were terminated long enough ago. The caller holds the lock.
 func (s *Service) prune() {
 	for id, i := range s.state.Instances {
 		if i.ended() && time.Since(i.Ended) > terminatedFor {

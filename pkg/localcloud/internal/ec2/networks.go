@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -87,6 +88,10 @@ type subnet struct {
 	MapPublicIP bool
 	Created     time.Time
 	Tags        tags
+
+	// What filters ask for, filled in where subnets are filtered.
+	arn  string
+	free int
 }
 
 func (n *subnet) key() (time.Time, string) { return n.Created, n.ID }
@@ -100,6 +105,8 @@ func (n *subnet) attribute(name string) ([]string, bool) {
 		return []string{n.ZoneID}, true
 	case "cidr-block", "cidr", "cidrBlock":
 		return []string{n.CIDR}, true
+	case "available-ip-address-count":
+		return []string{strconv.Itoa(n.free)}, true
 	case "default-for-az", "defaultForAz":
 		return []string{boolString(n.Default)}, true
 	case "ipv6-cidr-block-association.ipv6-cidr-block", "outpost-arn":
@@ -110,6 +117,8 @@ func (n *subnet) attribute(name string) ([]string, bool) {
 		return []string{boolString(n.MapPublicIP)}, true
 	case "state":
 		return []string{"available"}, true
+	case "subnet-arn":
+		return single(n.arn), true
 	case "subnet-id":
 		return []string{n.ID}, true
 	case "vpc-id":
@@ -147,7 +156,7 @@ type dnsOptionsView struct {
 // reserved is how many addresses of each subnet AWS keeps for itself.
 const reserved = 5
 
-// viewSubnet shows a subnet. The caller holds s.mu.
+// viewSubnet shows a subnet. The caller holds the lock.
 func (s *Service) viewSubnet(n *subnet) subnetView {
 	free := 1<<(32-netip.MustParsePrefix(n.CIDR).Bits()) - reserved
 	for _, i := range s.state.Instances {
@@ -210,12 +219,53 @@ func (s *Service) viewGateway(g *internetGateway) gatewayView {
 	return v
 }
 
-// networkACL is a VPC's only network ACL, which lets everything through.
+// networkACL is a VPC's only network ACL. Its entries are records: it lets everything through, also once they are deleted.
 type networkACL struct {
 	ID      string
 	VPCID   string
 	Created time.Time
 	Tags    tags
+	// Closed are the directions of which the entry that lets everything through is deleted.
+	Closed struct{ Ingress, Egress bool }
+}
+
+// entries returns the entries: for each direction the one that lets everything through, and the one that AWS shows as *.
+func (a *networkACL) entries() []aclEntry {
+	var all []aclEntry
+	for _, egress := range []bool{true, false} {
+		if closed := egress && a.Closed.Egress || !egress && a.Closed.Ingress; !closed {
+			all = append(all, aclEntry{openRule, "-1", "allow", egress, "0.0.0.0/0"})
+		}
+		all = append(all, aclEntry{32767, "-1", "deny", egress, "0.0.0.0/0"})
+	}
+	return all
+}
+
+// openRule is the number of the entry of a new ACL.
+const openRule = 100
+
+type deleteACLEntryInput struct {
+	ID     string `query:"NetworkAclId" wire:"required"`
+	Number int    `query:"RuleNumber" wire:"required"`
+	Egress *bool  `query:"Egress" wire:"required"`
+}
+
+func (s *Service) deleteNetworkACLEntry(_ context.Context, in *deleteACLEntryInput) (*wire.Return, error) {
+	return &wire.Return{Return: true}, s.change(func() error {
+		a, err := get(s.state.ACLs, in.ID, "InvalidNetworkAclID.NotFound", "networkAcl ID")
+		if err != nil {
+			return err
+		}
+		closed := &a.Closed.Ingress
+		if *in.Egress {
+			closed = &a.Closed.Egress
+		}
+		if in.Number != openRule || *closed {
+			return wire.Errorf("InvalidNetworkAclEntry.NotFound", "The network ACL '%s' has no rule %d in that direction", in.ID, in.Number)
+		}
+		*closed = true
+		return nil
+	})
 }
 
 func (a *networkACL) key() (time.Time, string) { return a.Created, a.ID }
@@ -225,6 +275,15 @@ func (a *networkACL) attribute(name string) ([]string, bool) {
 	switch name {
 	case "default":
 		return []string{"true"}, true
+	case "entry.cidr", "entry.egress", "entry.protocol", "entry.rule-action", "entry.rule-number":
+		var values []string
+		for _, e := range a.entries() {
+			values = append(values, map[string]string{
+				"entry.cidr": e.CIDR, "entry.egress": boolString(e.Egress), "entry.protocol": e.Protocol, "entry.rule-action": e.Action,
+				"entry.rule-number": strconv.Itoa(e.Number),
+			}[name])
+		}
+		return values, true
 	case "network-acl-id":
 		return []string{a.ID}, true
 	case "association.subnet-id", "association.association-id", "association.network-acl-id", "owner-id":
@@ -249,35 +308,43 @@ func gatewayNotFound(id string) error {
 
 func (s *Service) networkActions() map[string]wire.Action {
 	return map[string]wire.Action{
-		"AssociateRouteTable":          wire.Do(s.associateRouteTable),
-		"AttachInternetGateway":        wire.Do(s.attachInternetGateway),
-		"CreateInternetGateway":        wire.Do(s.createInternetGateway),
-		"CreateRoute":                  wire.Do(s.createRoute),
-		"CreateRouteTable":             wire.Do(s.createRouteTable),
-		"CreateSubnet":                 wire.Do(s.createSubnet),
-		"CreateVpc":                    wire.Do(s.createVPC),
-		"DeleteInternetGateway":        wire.Do(s.deleteInternetGateway),
-		"DeleteRoute":                  wire.Do(s.deleteRoute),
-		"DeleteRouteTable":             wire.Do(s.deleteRouteTable),
-		"DeleteSubnet":                 wire.Do(s.deleteSubnet),
-		"DeleteVpc":                    wire.Do(s.deleteVPC),
-		"DescribeInternetGateways":     wire.Do(s.describeInternetGateways),
-		"DescribeNetworkAcls":          wire.Do(s.describeNetworkACLs),
-		"DescribeRouteTables":          wire.Do(s.describeRouteTables),
-		"DescribeSubnets":              wire.Do(s.describeSubnets),
-		"DescribeVpcAttribute":         wire.Do(s.describeVPCAttribute),
-		"DescribeVpcs":                 wire.Do(s.describeVPCs),
-		"DetachInternetGateway":        wire.Do(s.detachInternetGateway),
-		"DisassociateRouteTable":       wire.Do(s.disassociateRouteTable),
-		"ModifySubnetAttribute":        wire.Do(s.modifySubnetAttribute),
-		"ModifyVpcAttribute":           wire.Do(s.modifyVPCAttribute),
-		"ReplaceRoute":                 wire.Do(s.replaceRoute),
-		"ReplaceRouteTableAssociation": wire.Do(s.replaceRouteTableAssociation),
+		"AssociateRouteTable":   wire.Do(s.associateRouteTable, func(in *associateInput) []wire.Access { return s.onAll(in.TableID, in.SubnetID) }),
+		"AttachInternetGateway": wire.Do(s.attachInternetGateway, func(in *gatewayVPCInput) []wire.Access { return s.onAll(in.ID, in.VPCID) }),
+		"CreateDefaultVpc": wire.Do(s.createDefaultVpc, func(*wire.Empty) []wire.Access {
+			return []wire.Access{{Keys: map[string][]string{"ec2:Region": {s.region}}}}
+		}),
+		"CreateInternetGateway": wire.Do(s.createInternetGateway, func(in *createGatewayInput) []wire.Access {
+			return s.making("CreateInternetGateway", "internet-gateway", in.TagSpecs)
+		}),
+		"CreateRoute": wire.Do(s.createRoute, func(in *routeInput) []wire.Access { return s.onAll(in.TableID) }),
+		"CreateRouteTable": wire.Do(s.createRouteTable, func(in *createRouteTableInput) []wire.Access {
+			return s.making("CreateRouteTable", "route-table", in.TagSpecs, in.VPCID)
+		}),
+		"CreateSubnet": wire.Do(s.createSubnet, func(in *createSubnetInput) []wire.Access {
+			return s.making("CreateSubnet", "subnet", in.TagSpecs, in.VPCID)
+		}),
+		"CreateVpc":                wire.Do(s.createVPC, func(in *createVPCInput) []wire.Access { return s.making("CreateVpc", "vpc", in.TagSpecs) }),
+		"DeleteInternetGateway":    wire.Do(s.deleteInternetGateway, func(in *gatewayIDInput) []wire.Access { return s.onAll(in.ID) }),
+		"DeleteNetworkAclEntry":    wire.Do(s.deleteNetworkACLEntry, func(in *deleteACLEntryInput) []wire.Access { return s.onAll(in.ID) }),
+		"DeleteRoute":              wire.Do(s.deleteRoute, func(in *deleteRouteInput) []wire.Access { return s.onAll(in.TableID) }),
+		"DeleteRouteTable":         wire.Do(s.deleteRouteTable, func(in *routeTableIDInput) []wire.Access { return s.onAll(in.ID) }),
+		"DeleteSubnet":             wire.Do(s.deleteSubnet, func(in *subnetIDInput) []wire.Access { return s.onAll(in.ID) }),
+		"DeleteVpc":                wire.Do(s.deleteVPC, func(in *vpcIDInput) []wire.Access { return s.onAll(in.ID) }),
+		"DescribeInternetGateways": wire.DoUnscoped(s.describeInternetGateways),
+		"DescribeNetworkAcls":      wire.DoUnscoped(s.describeNetworkACLs),
+		"DescribeRouteTables":      wire.DoUnscoped(s.describeRouteTables),
+		"DescribeSubnets":          wire.DoUnscoped(s.describeSubnets),
+		"DescribeVpcAttribute":     wire.Do(s.describeVPCAttribute, func(in *describeVPCAttributeInput) []wire.Access { return s.onAll(in.ID) }),
+		"DescribeVpcs":             wire.DoUnscoped(s.describeVPCs),
+		"DetachInternetGateway":    wire.Do(s.detachInternetGateway, func(in *gatewayVPCInput) []wire.Access { return s.onAll(in.ID, in.VPCID) }),
+		"DisassociateRouteTable":   wire.Do(s.disassociateRouteTable, func(in *associationIDInput) []wire.Access { return s.onTables(in.ID) }),
+		"ModifySubnetAttribute":    wire.Do(s.modifySubnetAttribute, func(in *modifySubnetAttributeInput) []wire.Access { return s.onAll(in.ID) }),
+		"ModifyVpcAttribute":       wire.Do(s.modifyVPCAttribute, func(in *modifyVPCAttributeInput) []wire.Access { return s.onAll(in.ID) }),
 	}
 }
 
-// createDefaultVPC makes the VPC that every account has, with a public subnet in each zone.
-func (s *Service) createDefaultVPC() {
+// createDefaultVPC makes the VPC that most accounts have, with a public subnet in each zone.
+func (s *Service) createDefaultVPC() *vpc {
 	v := s.newVPC("172.31.0.0/16", "default", nil)
 	v.Default, v.DNSHostnames = true, true
 	gateway := &internetGateway{ID: newID("igw"), VPCID: v.ID, Created: v.Created}
@@ -288,9 +355,22 @@ func (s *Service) createDefaultVPC() {
 		made := s.newSubnet(v.ID, fmt.Sprintf("172.31.%d.0/20", n*16), z, true)
 		made.Created = v.Created.Add(time.Duration(n) * time.Millisecond) // listed in this order
 	}
+	return v
 }
 
-// newVPC makes a VPC with what comes with it. The caller holds s.mu.
+// createDefaultVpc makes a default VPC where it was deleted.
+func (s *Service) createDefaultVpc(context.Context, *wire.Empty) (*vpcOutput, error) {
+	out := &vpcOutput{}
+	return out, s.change(func() error {
+		if id := s.defaultVPC(); id != "" {
+			return wire.Errorf("DefaultVpcAlreadyExists", "A Default VPC already exists for this account in this region: %s.", id)
+		}
+		out.VPC = s.viewVPC(s.createDefaultVPC())
+		return nil
+	})
+}
+
+// newVPC makes a VPC with what comes with it. The caller holds the lock.
 func (s *Service) newVPC(cidr, tenancy string, tagged tags) *vpc {
 	v := &vpc{
 		ID: newID("vpc"), CIDR: cidr, AssociationID: newID("vpc-cidr-assoc"), Tenancy: tenancy, DNSSupport: true,
@@ -319,7 +399,7 @@ func (s *Service) newSubnet(vpcID, cidr string, z zone, isDefault bool) *subnet 
 	return n
 }
 
-// defaultVPC returns the ID of the default VPC, or "". The caller holds s.mu.
+// defaultVPC returns the ID of the default VPC, or "". The caller holds the lock.
 func (s *Service) defaultVPC() string {
 	for _, v := range s.state.VPCs {
 		if v.Default {
@@ -329,11 +409,12 @@ func (s *Service) defaultVPC() string {
 	return ""
 }
 
-// defaultSubnet returns a zone's default subnet, or the first one for "". The caller holds s.mu.
-func (s *Service) defaultSubnet(zone string) *subnet {
+// defaultSubnet returns a zone's default subnet, or for "" the first one whose zone offers the instance type. The caller holds the lock.
+func (s *Service) defaultSubnet(zone, instanceType string) *subnet {
 	var found *subnet
 	for _, n := range s.state.Subnets {
-		if n.Default && (zone == "" || n.Zone == zone) && (found == nil || n.Zone < found.Zone) {
+		suits := n.Zone == zone || zone == "" && s.shape.Offers(n.Zone, instanceType)
+		if n.Default && suits && (found == nil || n.Zone < found.Zone) {
 			found = n
 		}
 	}
@@ -443,8 +524,8 @@ type describeVPCsOutput struct {
 }
 
 func (s *Service) describeVPCs(_ context.Context, in *describeVPCsInput) (*describeVPCsOutput, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.document.Lock()
+	defer s.document.Unlock()
 	all, err := find(s.state.VPCs, in.IDs, "InvalidVpcID.NotFound", "vpc ID")
 	if err != nil {
 		return nil, err
@@ -473,8 +554,8 @@ type describeVPCAttributeOutput struct {
 }
 
 func (s *Service) describeVPCAttribute(_ context.Context, in *describeVPCAttributeInput) (*describeVPCAttributeOutput, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.document.Lock()
+	defer s.document.Unlock()
 	v := s.state.VPCs[in.ID]
 	if v == nil {
 		return nil, vpcNotFound(in.ID)
@@ -611,11 +692,14 @@ type describeSubnetsOutput struct {
 }
 
 func (s *Service) describeSubnets(_ context.Context, in *describeSubnetsInput) (*describeSubnetsOutput, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.document.Lock()
+	defer s.document.Unlock()
 	all, err := find(s.state.Subnets, in.IDs, "InvalidSubnetID.NotFound", "subnet ID")
 	if err != nil {
 		return nil, err
+	}
+	for _, n := range all {
+		n.arn, n.free = s.arn("subnet", n.ID), s.viewSubnet(n).Free
 	}
 	found, next, err := describeOwned(s.account, in.Filters, in.paging, all)
 	if err != nil {
@@ -749,8 +833,8 @@ type describeGatewaysOutput struct {
 }
 
 func (s *Service) describeInternetGateways(_ context.Context, in *describeGatewaysInput) (*describeGatewaysOutput, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.document.Lock()
+	defer s.document.Unlock()
 	all, err := find(s.state.Gateways, in.IDs, "InvalidInternetGatewayID.NotFound", "internetGateway ID")
 	if err != nil {
 		return nil, err
@@ -802,8 +886,8 @@ type describeACLsOutput struct {
 }
 
 func (s *Service) describeNetworkACLs(_ context.Context, in *describeACLsInput) (*describeACLsOutput, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.document.Lock()
+	defer s.document.Unlock()
 	all, err := find(s.state.ACLs, in.IDs, "InvalidNetworkAclID.NotFound", "networkAcl ID")
 	if err != nil {
 		return nil, err
@@ -827,13 +911,7 @@ func (s *Service) describeNetworkACLs(_ context.Context, in *describeACLsInput) 
 	}
 	out := &describeACLsOutput{NextToken: next}
 	for _, a := range found {
-		v := aclView{ID: a.ID, VPCID: a.VPCID, OwnerID: s.account, Default: true, Tags: a.Tags}
-		for _, egress := range []bool{true, false} {
-			v.Entries = append(v.Entries,
-				aclEntry{100, "-1", "allow", egress, "0.0.0.0/0"},
-				aclEntry{32767, "-1", "deny", egress, "0.0.0.0/0"}, // the one that AWS shows as *
-			)
-		}
+		v := aclView{ID: a.ID, VPCID: a.VPCID, OwnerID: s.account, Default: true, Entries: a.entries(), Tags: a.Tags}
 		for _, n := range s.state.Subnets {
 			if n.VPCID == a.VPCID {
 				v.Associations = append(v.Associations, aclAssociation{

@@ -129,8 +129,6 @@ func TestDefaultNetwork(t *testing.T) {
 	if len(zones.AvailabilityZones) != 3 {
 		t.Errorf("zones %+v", zones.AvailabilityZones)
 	}
-	_, err := c.client.DescribeRegions(t.Context(), &sdk.DescribeRegionsInput{RegionNames: []string{"eu-north-1"}})
-	refused(t, err, "InvalidParameterValue", "eu-north-1")
 }
 
 func TestShortRegion(t *testing.T) {
@@ -140,5 +138,20 @@ func TestShortRegion(t *testing.T) {
 		if got := shortRegion(region); got != want {
 			t.Errorf("shortRegion(%q) = %q, want %q", region, got, want)
 		}
+	}
+}
+
+func TestCreateDefaultVPC(t *testing.T) {
+	c := start(t)
+	ctx := t.Context()
+	_, err := c.client.CreateDefaultVpc(ctx, &sdk.CreateDefaultVpcInput{})
+	refused(t, err, "DefaultVpcAlreadyExists", "vpc-")
+	if err := c.service.change(func() error { clear(c.service.state.VPCs); clear(c.service.state.Subnets); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	made := must(c.client.CreateDefaultVpc(ctx, &sdk.CreateDefaultVpcInput{}))(t).Vpc
+	subnets := must(c.client.DescribeSubnets(ctx, &sdk.DescribeSubnetsInput{}))(t).Subnets
+	if !*made.IsDefault || *made.CidrBlock != "172.31.0.0/16" || len(subnets) != 3 || !*subnets[0].MapPublicIpOnLaunch || *subnets[0].VpcId != *made.VpcId {
+		t.Errorf("VPC %+v, subnets %+v", made, subnets)
 	}
 }

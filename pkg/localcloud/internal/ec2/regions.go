@@ -19,10 +19,19 @@ type zone struct {
 // zones returns the zones, three in every region.
 func (s *Service) zones() []zone {
 	var zones []zone
-	for n, letter := range []string{"a", "b", "c"} {
-		zones = append(zones, zone{s.region + letter, shortRegion(s.region) + "-az" + string(rune('1'+n)), s.region})
+	for _, letter := range []string{"a", "b", "c"} {
+		zones = append(zones, zone{s.region + letter, zoneID(s.region + letter), s.region})
 	}
 	return zones
+}
+
+// zoneID returns the ID of a zone.
+func zoneID(name string) string {
+	if name == "" {
+		return ""
+	}
+	region, letter := name[:len(name)-1], name[len(name)-1]
+	return shortRegion(region) + "-az" + string(rune('1'+letter-'a'))
 }
 
 // shortRegion abbreviates a region as zone IDs do: us-west-1 is usw1, ap-southeast-2 apse2.
@@ -43,7 +52,7 @@ func (z *zone) attribute(name string) ([]string, bool) {
 	switch name {
 	case "group-name", "network-border-group", "region-name":
 		return []string{z.region}, true
-	case "message", "parent-zone-id", "parent-zone-name":
+	case "group-long-name", "message", "parent-zone-id", "parent-zone-name":
 		return nil, true
 	case "opt-in-status":
 		return []string{"opt-in-not-required"}, true
@@ -61,11 +70,7 @@ func (z *zone) attribute(name string) ([]string, bool) {
 
 func (s *Service) regionActions() map[string]wire.Action {
 	return map[string]wire.Action{
-		"DescribeAccountAttributes":  wire.Do(s.describeAccountAttributes),
-		"DescribeAvailabilityZones":  wire.Do(s.describeAvailabilityZones),
-		"DescribeManagedPrefixLists": wire.Do(s.describeManagedPrefixLists),
-		"DescribePrefixLists":        wire.Do(s.describePrefixLists),
-		"DescribeRegions":            wire.Do(s.describeRegions),
+		"DescribeAvailabilityZones": wire.DoUnscoped(s.describeAvailabilityZones),
 	}
 }
 
@@ -118,101 +123,4 @@ func (s *Service) describeAvailabilityZones(_ context.Context, in *describeZones
 		})
 	}
 	return out, nil
-}
-
-// region is the only region.
-type region struct {
-	Name     string `xml:"regionName"`
-	Endpoint string `xml:"regionEndpoint"`
-	OptIn    string `xml:"optInStatus"`
-}
-
-func (r *region) key() (time.Time, string) { return time.Time{}, r.Name }
-func (r *region) tagged() tags             { return nil }
-
-func (r *region) attribute(name string) ([]string, bool) {
-	switch name {
-	case "endpoint":
-		return []string{r.Endpoint}, true
-	case "opt-in-status":
-		return []string{r.OptIn}, true
-	case "region-name":
-		return []string{r.Name}, true
-	}
-	return nil, false
-}
-
-type describeRegionsInput struct {
-	Names   []string `query:"RegionName"`
-	Filters filters  `query:"Filter"`
-	All     bool     `query:"AllRegions"` // there are no others
-}
-
-type describeRegionsOutput struct {
-	Regions []*region `xml:"regionInfo>item"`
-}
-
-func (s *Service) describeRegions(_ context.Context, in *describeRegionsInput) (*describeRegionsOutput, error) {
-	for _, name := range in.Names {
-		if name != s.region {
-			return nil, wire.Errorf("InvalidParameterValue", "Invalid region provided: [%s]", name)
-		}
-	}
-	found, err := match(in.Filters, []*region{{s.region, "ec2." + s.region + ".amazonaws.com", "opt-in-not-required"}})
-	return &describeRegionsOutput{found}, err
-}
-
-type describeAccountAttributesInput struct {
-	Names []string `query:"AttributeName" wire:"enum=supported-platforms|default-vpc"`
-}
-
-type accountAttribute struct {
-	Name   string                  `xml:"attributeName"`
-	Values []accountAttributeValue `xml:"attributeValueSet>item"`
-}
-
-type accountAttributeValue struct {
-	Value string `xml:"attributeValue"`
-}
-
-type describeAccountAttributesOutput struct {
-	Attributes []accountAttribute `xml:"accountAttributeSet>item"`
-}
-
-func (s *Service) describeAccountAttributes(_ context.Context, in *describeAccountAttributesInput) (*describeAccountAttributesOutput, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	vpcID := s.defaultVPC()
-	if vpcID == "" {
-		vpcID = "none"
-	}
-	out := &describeAccountAttributesOutput{}
-	for _, a := range [][2]string{{"supported-platforms", "VPC"}, {"default-vpc", vpcID}} {
-		if len(in.Names) == 0 || slices.Contains(in.Names, a[0]) {
-			out.Attributes = append(out.Attributes, accountAttribute{a[0], []accountAttributeValue{{a[1]}}})
-		}
-	}
-	return out, nil
-}
-
-type describePrefixListsInput struct {
-	IDs     []string `query:"PrefixListId"`
-	Filters filters  `query:"Filter"`
-	paging
-}
-
-// none is the answer of a Describe call for what is never there.
-type none struct {
-	PrefixLists []wire.Empty `xml:"prefixListSet>item"`
-}
-
-func (s *Service) describePrefixLists(ctx context.Context, in *describePrefixListsInput) (*none, error) {
-	return s.describeManagedPrefixLists(ctx, in)
-}
-
-func (s *Service) describeManagedPrefixLists(_ context.Context, in *describePrefixListsInput) (*none, error) {
-	if len(in.IDs) > 0 {
-		return nil, wire.Errorf("InvalidPrefixListID.NotFound", "The prefix list ID '%s' does not exist", in.IDs[0])
-	}
-	return &none{}, nil
 }

@@ -87,10 +87,10 @@ func (t *routeTable) attribute(name string) ([]string, bool) {
 }
 
 func routeTableNotFound(id string) error {
-	return wire.Errorf("InvalidRouteTableID.NotFound", "The routeTable ID '%s' does not exist", id)
+	return notFound("InvalidRouteTableID.NotFound", "routeTable ID", id)
 }
 
-// mainTable returns a VPC's main route table. The caller holds s.mu.
+// mainTable returns a VPC's main route table. The caller holds the lock.
 func (s *Service) mainTable(vpcID string) *routeTable {
 	for _, t := range s.state.RouteTables {
 		if t.VPCID == vpcID && t.main() {
@@ -117,7 +117,7 @@ type routeTableView struct {
 	Tags         tags                   `xml:"tagSet>item"`
 }
 
-// viewTable shows a route table. The caller holds s.mu.
+// viewTable shows a route table. The caller holds the lock.
 func (s *Service) viewTable(t *routeTable) routeTableView {
 	v := routeTableView{ID: t.ID, VPCID: t.VPCID, OwnerID: s.account, Tags: t.Tags}
 	for _, r := range t.Routes {
@@ -196,8 +196,8 @@ type describeRouteTablesOutput struct {
 }
 
 func (s *Service) describeRouteTables(_ context.Context, in *describeRouteTablesInput) (*describeRouteTablesOutput, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.document.Lock()
+	defer s.document.Unlock()
 	all, err := find(s.state.RouteTables, in.IDs, "InvalidRouteTableID.NotFound", "routeTable ID")
 	if err != nil {
 		return nil, err
@@ -235,7 +235,7 @@ func (s *Service) changeRoutes(tableID, destination string, f func(t *routeTable
 	})
 }
 
-// routeTarget checks that a gateway can be a route's target. The caller holds s.mu.
+// routeTarget checks that a gateway can be a route's target. The caller holds the lock.
 func (s *Service) routeTarget(t *routeTable, id string) error {
 	g := s.state.Gateways[id]
 	switch {
@@ -266,20 +266,6 @@ func (s *Service) createRoute(_ context.Context, in *routeInput) (*wire.Return, 
 
 func routeNotFound(t *routeTable, destination string) error {
 	return wire.Errorf("InvalidRoute.NotFound", "no route with destination-cidr-block %s in route table %s", destination, t.ID)
-}
-
-func (s *Service) replaceRoute(_ context.Context, in *routeInput) (*wire.Return, error) {
-	err := s.changeRoutes(in.TableID, in.Destination, func(t *routeTable, destination string, index int) error {
-		if err := s.routeTarget(t, in.GatewayID); err != nil {
-			return err
-		}
-		if index < 0 {
-			return wire.Errorf("InvalidParameterValue", "There is no route defined for '%s' in the route table. Use CreateRoute instead.", destination)
-		}
-		t.Routes[index].GatewayID = in.GatewayID
-		return nil
-	})
-	return &wire.Return{Return: true}, err
 }
 
 type deleteRouteInput struct {
@@ -342,7 +328,7 @@ func (s *Service) associateRouteTable(_ context.Context, in *associateInput) (*a
 	return out, err
 }
 
-// association finds an association of a route table. The caller holds s.mu.
+// association finds an association of a route table. The caller holds the lock.
 func (s *Service) association(id string) (*routeTable, routeAssociation, error) {
 	for _, t := range s.state.RouteTables {
 		for _, a := range t.Associations {
@@ -375,37 +361,4 @@ func (s *Service) disassociateRouteTable(_ context.Context, in *associationIDInp
 		return nil
 	})
 	return &wire.Return{Return: true}, err
-}
-
-type replaceAssociationInput struct {
-	ID      string `query:"AssociationId" wire:"required"`
-	TableID string `query:"RouteTableId" wire:"required"`
-}
-
-type replaceAssociationOutput struct {
-	ID    string    `xml:"newAssociationId"`
-	State stateView `xml:"associationState"`
-}
-
-func (s *Service) replaceRouteTableAssociation(_ context.Context, in *replaceAssociationInput) (*replaceAssociationOutput, error) {
-	out := &replaceAssociationOutput{State: stateView{"associated"}}
-	err := s.change(func() error {
-		old, a, err := s.association(in.ID)
-		if err != nil {
-			return err
-		}
-		t := s.state.RouteTables[in.TableID]
-		switch {
-		case t == nil:
-			return routeTableNotFound(in.TableID)
-		case t.VPCID != old.VPCID:
-			return wire.Errorf("InvalidParameterValue", "Route tables %s and %s belong to different networks", t.ID, old.ID)
-		}
-		old.dissociate(a.ID)
-		a.ID = newID("rtbassoc")
-		t.Associations = append(t.Associations, a)
-		out.ID = a.ID
-		return nil
-	})
-	return out, err
 }

@@ -167,26 +167,24 @@ func (s *Service) permissions(rules []*rule, egress bool) []ipPermission {
 }
 
 func groupNotFound(id string) error {
-	return wire.Errorf("InvalidGroup.NotFound", "The security group '%s' does not exist", id)
+	return notFound("InvalidGroup.NotFound", "security group", id)
 }
 
 func (s *Service) securityGroupActions() map[string]wire.Action {
 	return map[string]wire.Action{
-		"AuthorizeSecurityGroupEgress":               wire.Do(s.authorizeEgress),
-		"AuthorizeSecurityGroupIngress":              wire.Do(s.authorizeIngress),
-		"CreateSecurityGroup":                        wire.Do(s.createSecurityGroup),
-		"DeleteSecurityGroup":                        wire.Do(s.deleteSecurityGroup),
-		"DescribeSecurityGroupRules":                 wire.Do(s.describeSecurityGroupRules),
-		"DescribeSecurityGroups":                     wire.Do(s.describeSecurityGroups),
-		"ModifySecurityGroupRules":                   wire.Do(s.modifySecurityGroupRules),
-		"RevokeSecurityGroupEgress":                  wire.Do(s.revokeEgress),
-		"RevokeSecurityGroupIngress":                 wire.Do(s.revokeIngress),
-		"UpdateSecurityGroupRuleDescriptionsEgress":  wire.Do(s.describeEgressRules),
-		"UpdateSecurityGroupRuleDescriptionsIngress": wire.Do(s.describeIngressRules),
+		"AuthorizeSecurityGroupEgress":  wire.Do(s.authorizeEgress, s.authorizing("AuthorizeSecurityGroupEgress")),
+		"AuthorizeSecurityGroupIngress": wire.Do(s.authorizeIngress, s.authorizing("AuthorizeSecurityGroupIngress")),
+		"CreateSecurityGroup":           wire.Do(s.createSecurityGroup, s.creatingGroup),
+		"DeleteSecurityGroup":           wire.Do(s.deleteSecurityGroup, func(in *groupChoice) []wire.Access { return []wire.Access{s.onGroup(in.ID, in.Name)} }),
+		"DescribeSecurityGroupRules":    wire.DoUnscoped(s.describeSecurityGroupRules),
+		"DescribeSecurityGroups":        wire.DoUnscoped(s.describeSecurityGroups),
+		"ModifySecurityGroupRules":      wire.Do(s.modifySecurityGroupRules, s.modifyingRules),
+		"RevokeSecurityGroupEgress":     wire.Do(s.revokeEgress, s.revoking),
+		"RevokeSecurityGroupIngress":    wire.Do(s.revokeIngress, s.revoking),
 	}
 }
 
-// groupNamed returns a VPC's security group, or nil. The caller holds s.mu.
+// groupNamed returns a VPC's security group, or nil. The caller holds the lock.
 func (s *Service) groupNamed(vpcID, name string) *securityGroup {
 	for _, g := range s.state.Groups {
 		if g.VPCID == vpcID && g.Name == name {
@@ -196,7 +194,7 @@ func (s *Service) groupNamed(vpcID, name string) *securityGroup {
 	return nil
 }
 
-// group finds a security group by its ID, or by its name in the default VPC. The caller holds s.mu.
+// group finds a security group by its ID, or by its name in the default VPC. The caller holds the lock.
 func (s *Service) group(id, name string) (*securityGroup, error) {
 	switch {
 	case id != "":
@@ -213,7 +211,7 @@ func (s *Service) group(id, name string) (*securityGroup, error) {
 	return nil, missing("GroupId", "GroupName")
 }
 
-// newGroup makes a security group that lets everything out. The caller holds s.mu.
+// newGroup makes a security group that lets everything out. The caller holds the lock.
 func (s *Service) newGroup(vpcID, name, description string, tagged tags) *securityGroup {
 	g := &securityGroup{
 		ID: newID("sg"), Name: name, Description: description, VPCID: vpcID, Created: time.Now().UTC(), Tags: tagged,
@@ -258,7 +256,7 @@ func (s *Service) createSecurityGroup(_ context.Context, in *createSecurityGroup
 		vpcID := in.VPCID
 		if vpcID == "" {
 			if vpcID = s.defaultVPC(); vpcID == "" {
-				return wire.Errorf("VPCIdNotSpecified", "No default VPC for this user")
+				return noDefaultVPC()
 			}
 		}
 		if s.state.VPCs[vpcID] == nil {
@@ -286,10 +284,10 @@ type deleteSecurityGroupOutput struct {
 
 func (s *Service) deleteSecurityGroup(_ context.Context, in *groupChoice) (*deleteSecurityGroupOutput, error) {
 	out := &deleteSecurityGroupOutput{Return: true}
-	s.mu.Lock()
+	s.document.Lock()
 	g, err := s.group(in.ID, in.Name)
 	holders := slices.Clone(s.holders)
-	s.mu.Unlock()
+	s.document.Unlock()
 	if err != nil {
 		return nil, err
 	}
@@ -349,8 +347,8 @@ type describeSecurityGroupsOutput struct {
 }
 
 func (s *Service) describeSecurityGroups(_ context.Context, in *describeSecurityGroupsInput) (*describeSecurityGroupsOutput, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.document.Lock()
+	defer s.document.Unlock()
 	var all []*securityGroup
 	if len(in.IDs) > 0 || len(in.Names) == 0 {
 		var err error
@@ -395,7 +393,7 @@ type rulesInput struct {
 	SourceGroupUser string `query:"SourceSecurityGroupOwnerId"`
 }
 
-// rules returns the rules that a request names. The caller holds s.mu.
+// rules returns the rules that a request names. The caller holds the lock.
 func (s *Service) rules(in *rulesInput, g *securityGroup, egress bool) ([]*rule, error) {
 	permissions := in.Permissions
 	if in.Protocol != "" || in.CIDR != "" || in.SourceGroup != "" {
@@ -629,7 +627,7 @@ func (s *Service) revoke(in *revokeInput, egress bool) (*wire.Return, error) {
 		for _, id := range in.RuleIDs {
 			n := slices.IndexFunc(g.Rules, func(r *rule) bool { return r.ID == id && r.Egress == egress })
 			if n < 0 {
-				return wire.Errorf("InvalidSecurityGroupRuleId.NotFound", "The security group rule ID '%s' does not exist", id)
+				return notFound("InvalidSecurityGroupRuleId.NotFound", "security group rule ID", id)
 			}
 			revoked = append(revoked, g.Rules[n])
 		}
@@ -654,38 +652,6 @@ func (s *Service) revoke(in *revokeInput, egress bool) (*wire.Return, error) {
 	}
 	s.expose()
 	return &wire.Return{Return: true}, nil
-}
-
-func (s *Service) describeIngressRules(_ context.Context, in *rulesInput) (*wire.Return, error) {
-	return s.describeRules(in, false)
-}
-
-func (s *Service) describeEgressRules(_ context.Context, in *rulesInput) (*wire.Return, error) {
-	return s.describeRules(in, true)
-}
-
-// describeRules changes the descriptions of rules.
-func (s *Service) describeRules(in *rulesInput, egress bool) (*wire.Return, error) {
-	err := s.change(func() error {
-		g, err := s.group(in.ID, in.Name)
-		if err != nil {
-			return err
-		}
-		rules, err := s.rules(in, g, egress)
-		if err != nil {
-			return err
-		}
-		for _, r := range rules {
-			if !slices.ContainsFunc(g.Rules, r.same) {
-				return wire.Errorf("InvalidPermission.NotFound", "The specified rule does not exist in this security group.")
-			}
-		}
-		for _, r := range rules {
-			g.Rules[slices.IndexFunc(g.Rules, r.same)].Description = r.Description
-		}
-		return nil
-	})
-	return &wire.Return{Return: true}, err
 }
 
 type modifyRulesInput struct {
@@ -714,7 +680,7 @@ func (s *Service) modifySecurityGroupRules(_ context.Context, in *modifyRulesInp
 		for _, m := range in.Rules {
 			n := slices.IndexFunc(changed, func(r *rule) bool { return r.ID == m.ID })
 			if n < 0 {
-				return wire.Errorf("InvalidSecurityGroupRuleId.NotFound", "The security group rule ID '%s' does not exist", m.ID)
+				return notFound("InvalidSecurityGroupRuleId.NotFound", "security group rule ID", m.ID)
 			}
 			p := ipPermission{Protocol: m.Rule.Protocol, From: m.Rule.From, To: m.Rule.To}
 			if m.Rule.CIDR != "" {
@@ -780,8 +746,8 @@ type describeRulesOutput struct {
 }
 
 func (s *Service) describeSecurityGroupRules(_ context.Context, in *describeRulesInput) (*describeRulesOutput, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.document.Lock()
+	defer s.document.Unlock()
 	byID := map[string]*ruleOf{}
 	for _, g := range s.state.Groups {
 		for _, r := range g.Rules {

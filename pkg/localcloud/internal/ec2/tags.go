@@ -4,7 +4,6 @@ import (
 	"context"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/wire"
 )
@@ -89,15 +88,14 @@ func (specs tagSpecifications) of(kind string, created ...string) (tags, error) 
 
 func (s *Service) tagActions() map[string]wire.Action {
 	return map[string]wire.Action{
-		"CreateTags":   wire.Do(s.createTags),
-		"DeleteTags":   wire.Do(s.deleteTags),
-		"DescribeTags": wire.Do(s.describeTags),
+		"CreateTags": wire.Do(s.createTags, s.creatingTags),
+		"DeleteTags": wire.Do(s.deleteTags, s.deletingTags),
 	}
 }
 
-// tagsOf returns where the tags of a resource are, and its type. The caller holds s.mu.
+// tagsOf returns where the tags of a resource are, and its type. The caller holds the lock.
 func (s *Service) tagsOf(id string) (place *tags, kind string, err error) {
-	st := &s.state
+	st := s.state
 	prefix, _, _ := strings.Cut(id, "-")
 	switch prefix {
 	case "ami":
@@ -109,7 +107,7 @@ func (s *Service) tagsOf(id string) (place *tags, kind string, err error) {
 		if r, ok := st.Snapshots[id]; ok {
 			return &r.Tags, "snapshot", nil
 		}
-		return nil, "", wire.Errorf("InvalidSnapshot.NotFound", "The snapshot '%s' does not exist.", id)
+		return nil, "", notFound("InvalidSnapshot.NotFound", "snapshot", id)
 	case "i":
 		if r, ok := st.Instances[id]; ok {
 			return &r.Tags, "instance", nil
@@ -119,14 +117,14 @@ func (s *Service) tagsOf(id string) (place *tags, kind string, err error) {
 		if r, ok := st.Volumes[id]; ok {
 			return &r.Tags, "volume", nil
 		}
-		return nil, "", wire.Errorf("InvalidVolume.NotFound", "The volume '%s' does not exist.", id)
+		return nil, "", notFound("InvalidVolume.NotFound", "volume", id)
 	case "eni":
 		for _, r := range st.Instances {
 			if r.Interface.ID == id && !r.ended() {
 				return &r.Interface.Tags, "network-interface", nil
 			}
 		}
-		return nil, "", wire.Errorf("InvalidNetworkInterfaceID.NotFound", "The networkInterface ID '%s' does not exist", id)
+		return nil, "", notFound("InvalidNetworkInterfaceID.NotFound", "networkInterface ID", id)
 	case "key":
 		if r, ok := st.KeyPairs[id]; ok {
 			return &r.Tags, "key-pair", nil
@@ -145,7 +143,7 @@ func (s *Service) tagsOf(id string) (place *tags, kind string, err error) {
 				}
 			}
 		}
-		return nil, "", wire.Errorf("InvalidSecurityGroupRuleId.NotFound", "The security group rule ID '%s' does not exist", id)
+		return nil, "", notFound("InvalidSecurityGroupRuleId.NotFound", "security group rule ID", id)
 	case "vpc":
 		if r, ok := st.VPCs[id]; ok {
 			return &r.Tags, "vpc", nil
@@ -211,7 +209,7 @@ func (s *Service) createTags(_ context.Context, in *createTagsInput) (*wire.Retu
 
 type deleteTag struct {
 	Key   string  `query:"Key"`
-	Value *string `query:"Value"` // nil: whatever the value
+	Value *string `query:"Value" wire:"empty"` // nil: whatever the value
 }
 
 type deleteTagsInput struct {
@@ -239,95 +237,4 @@ func (s *Service) deleteTags(_ context.Context, in *deleteTagsInput) (*wire.Retu
 		return nil
 	})
 	return &wire.Return{Return: true}, err
-}
-
-// tagDescription is a tag in DescribeTags.
-type tagDescription struct {
-	ResourceID   string `xml:"resourceId"`
-	ResourceType string `xml:"resourceType"`
-	Key          string `xml:"key"`
-	Value        string `xml:"value"`
-}
-
-func (d *tagDescription) key() (time.Time, string) { return time.Time{}, d.ResourceID + " " + d.Key }
-func (d *tagDescription) tagged() tags             { return tags{{Key: d.Key, Value: d.Value}} }
-
-func (d *tagDescription) attribute(name string) ([]string, bool) {
-	switch name {
-	case "resource-id":
-		return []string{d.ResourceID}, true
-	case "resource-type":
-		return []string{d.ResourceType}, true
-	case "key":
-		return []string{d.Key}, true
-	case "value":
-		return []string{d.Value}, true
-	}
-	return nil, false
-}
-
-type describeTagsInput struct {
-	Filters filters `query:"Filter"`
-	paging
-}
-
-type describeTagsOutput struct {
-	Tags      []*tagDescription `xml:"tagSet>item"`
-	NextToken string            `xml:"nextToken,omitempty"`
-}
-
-func (s *Service) describeTags(_ context.Context, in *describeTagsInput) (*describeTagsOutput, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var all []*tagDescription
-	for _, id := range s.taggable() {
-		place, kind, err := s.tagsOf(id)
-		if err != nil {
-			continue
-		}
-		for _, t := range *place {
-			all = append(all, &tagDescription{ResourceID: id, ResourceType: kind, Key: t.Key, Value: t.Value})
-		}
-	}
-	found, next, err := describe(in.Filters, in.paging, all)
-	if err != nil {
-		return nil, err
-	}
-	return &describeTagsOutput{Tags: found, NextToken: next}, nil
-}
-
-// taggable returns the IDs of everything that may have tags.
-func (s *Service) taggable() []string {
-	st := &s.state
-	var ids []string
-	ids = appendKeys(ids, st.Images)
-	ids = appendKeys(ids, st.Snapshots)
-	ids = appendKeys(ids, st.Volumes)
-	ids = appendKeys(ids, st.KeyPairs)
-	ids = appendKeys(ids, st.Groups)
-	ids = appendKeys(ids, st.VPCs)
-	ids = appendKeys(ids, st.Subnets)
-	ids = appendKeys(ids, st.Gateways)
-	ids = appendKeys(ids, st.RouteTables)
-	ids = appendKeys(ids, st.ACLs)
-	ids = appendKeys(ids, st.Templates)
-	for id, i := range st.Instances {
-		ids = append(ids, id)
-		if !i.ended() {
-			ids = append(ids, i.Interface.ID)
-		}
-	}
-	for _, g := range st.Groups {
-		for _, r := range g.Rules {
-			ids = append(ids, r.ID)
-		}
-	}
-	return ids
-}
-
-func appendKeys[T any](ids []string, m map[string]T) []string {
-	for id := range m {
-		ids = append(ids, id)
-	}
-	return ids
 }

@@ -1,6 +1,7 @@
 package ec2
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -20,8 +21,10 @@ func TestTags(t *testing.T) {
 	describe := func() map[string]string {
 		t.Helper()
 		got := map[string]string{}
-		for _, tag := range must(c.client.DescribeTags(ctx, &sdk.DescribeTagsInput{}))(t).Tags {
-			got[*tag.ResourceId+" "+*tag.Key] = *tag.Value
+		for _, g := range must(c.client.DescribeSecurityGroups(ctx, &sdk.DescribeSecurityGroupsInput{}))(t).SecurityGroups {
+			for _, tag := range g.Tags {
+				got[*g.GroupId+" "+*tag.Key] = *tag.Value
+			}
 		}
 		return got
 	}
@@ -30,7 +33,7 @@ func TestTags(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	refused(t, create("c", "4", group, "sg-none"), "InvalidGroup.NotFound", "sg-none")
+	refused(t, create("c", "4", group, "sg-00000000"), "InvalidGroup.NotFound", "sg-00000000")
 	refused(t, create("aws:c", "4", group), "InvalidParameterValue", "reserved")
 	if diff := cmp.Diff(map[string]string{group + " a": "3", group + " b": "2", other + " a": "1"}, describe()); diff != "" {
 		t.Errorf("tags (-want +got):\n%s", diff)
@@ -58,6 +61,31 @@ func TestGlob(t *testing.T) {
 	} {
 		if got := glob(test.pattern, test.s); got != test.want {
 			t.Errorf("glob(%q, %q) = %v", test.pattern, test.s, got)
+		}
+	}
+}
+
+// TestMalformedIDs asks for what there cannot be, and for what there is not.
+func TestMalformedIDs(t *testing.T) {
+	c := start(t)
+	for _, test := range []struct{ action, parameter, prefix, malformed, absent string }{
+		{"DescribeVolumes", "VolumeId.1", "vol", "InvalidVolumeID.Malformed", "InvalidVolume.NotFound"},
+		{"DescribeSnapshots", "SnapshotId.1", "snap", "InvalidSnapshotID.Malformed", "InvalidSnapshot.NotFound"},
+		{"DescribeLaunchTemplates", "LaunchTemplateId.1", "lt", "InvalidLaunchTemplateId.Malformed", "InvalidLaunchTemplateId.NotFound"},
+		{"DescribeSecurityGroups", "GroupId.1", "sg", "InvalidGroupId.Malformed", "InvalidGroup.NotFound"},
+		{"DescribeSecurityGroupRules", "SecurityGroupRuleId.1", "sgr", "InvalidSecurityGroupRuleId.Malformed", "InvalidSecurityGroupRuleId.NotFound"},
+		{"DescribeRouteTables", "RouteTableId.1", "rtb", "InvalidRouteTableId.Malformed", "InvalidRouteTableID.NotFound"},
+		{"DescribeNetworkInterfaces", "NetworkInterfaceId.1", "eni", "InvalidNetworkInterfaceId.Malformed", "InvalidNetworkInterfaceID.NotFound"},
+		{"DescribeInstances", "InstanceId.1", "i", "InvalidInstanceID.Malformed", "InvalidInstanceID.NotFound"},
+		{"DescribeImages", "ImageId.1", "ami", "InvalidAMIID.Malformed", "InvalidAMIID.NotFound"},
+	} {
+		for id, want := range map[string]string{
+			"junk": test.malformed, test.prefix + "-1": test.malformed, "xyz-00000000": test.malformed,
+			test.prefix + "-00000000": test.absent, test.prefix + "-0123456789abcdef0": test.absent,
+		} {
+			if status, answer := c.query(test.action, test.parameter+"="+id); status != 400 || !strings.Contains(answer, "<Code>"+want+"</Code>") {
+				t.Errorf("%s %s: %d %s, want %s", test.action, id, status, answer, want)
+			}
 		}
 	}
 }

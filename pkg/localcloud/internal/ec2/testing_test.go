@@ -92,15 +92,19 @@ type cloud struct {
 	store   *memoryStore
 	pool    *pool
 	ports   *ports
+	options Options // what differs from the default
 	service *Service
 	handler http.Handler
 	client  *sdk.Client
 }
 
 // start starts a cloud. It calls the handler without a network, so that it works in a synctest bubble.
-func start(t *testing.T) *cloud {
+func start(t *testing.T) *cloud { return startWith(t, Options{}) }
+
+// startWith starts a cloud whose account is of a shape, with the options about that.
+func startWith(t *testing.T, o Options) *cloud {
 	t.Helper()
-	c := &cloud{t: t, compute: &compute.Memory{}, store: &memoryStore{}, pool: &pool{}, ports: &ports{}}
+	c := &cloud{t: t, compute: &compute.Memory{}, store: &memoryStore{}, pool: &pool{}, ports: &ports{}, options: o}
 	c.restart()
 	t.Cleanup(func() { c.service.Close() })
 	return c
@@ -114,7 +118,8 @@ func (c *cloud) restart() {
 	}
 	s, err := New(Options{
 		AccountID: "000000000001", Region: "us-west-1", Architecture: "x86_64", Store: c.store, Compute: c.compute,
-		Addresses: c.pool, Open: c.ports.open,
+		Addresses: c.pool, Open: c.ports.open, Profiles: fakeProfiles{},
+		Shape: c.options.Shape, DefaultKey: c.options.DefaultKey, MayUseKey: c.options.MayUseKey,
 	})
 	if err != nil {
 		c.t.Fatal(err)
@@ -126,6 +131,19 @@ func (c *cloud) restart() {
 			return aws.Credentials{AccessKeyID: "AKIATEST", SecretAccessKey: "secret"}, nil
 		}),
 	})
+}
+
+// fakeProfiles has the instance profile "web", and "bare", which has no role.
+type fakeProfiles struct{}
+
+func (fakeProfiles) InstanceProfile(nameOrARN string) (arn, id string, found, usable bool) {
+	name := nameOrARN[strings.LastIndex(nameOrARN, "/")+1:]
+	return "arn:aws:iam::000000000001:instance-profile/" + name, "AIPA" + name, name == "web" || name == "bare", name == "web"
+}
+
+func (fakeProfiles) ProfileRole(nameOrARN string) (roleARN string, found bool) {
+	name := nameOrARN[strings.LastIndex(nameOrARN, "/")+1:]
+	return "arn:aws:iam::000000000001:role/" + name, name == "web"
 }
 
 // Do makes the cloud the SDK's HTTP client.

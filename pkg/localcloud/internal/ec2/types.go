@@ -2,15 +2,12 @@ package ec2
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/ingot-build/ingot/pkg/localcloud/internal/wire"
 )
 
-// instanceType is a type of instance. Here it is a record: machines share this host.
+// instanceType is a type of instance. A machine gets no more memory and processors than it says.
 type instanceType struct {
 	name         string
 	architecture string
@@ -92,8 +89,6 @@ func instanceTypeNamed(name string) (*instanceType, bool) {
 	return nil, false
 }
 
-func (t *instanceType) burstable() bool { return strings.HasPrefix(t.name, "t") }
-
 // threads per core: x86 runs two, unless it has only one virtual CPU in all; Graviton one.
 func (t *instanceType) threads() int {
 	if t.architecture == "arm64" || t.vcpus == 1 || strings.HasPrefix(t.name, "t2.") {
@@ -103,125 +98,6 @@ func (t *instanceType) threads() int {
 }
 
 func (t *instanceType) cores() int { return t.vcpus / t.threads() }
-
-func (t *instanceType) hypervisor() string {
-	if strings.HasPrefix(t.name, "t2.") {
-		return "xen"
-	}
-	return "nitro"
-}
-
-func (t *instanceType) freeTier() bool { return t.name == "t2.micro" || t.name == "t3.micro" }
-
-func (t *instanceType) key() (time.Time, string) { return time.Time{}, t.name }
-func (t *instanceType) tagged() tags             { return nil }
-
-func (t *instanceType) attribute(name string) ([]string, bool) {
-	switch name {
-	case "auto-recovery-supported", "current-generation":
-		return []string{"true"}, true
-	case "bare-metal", "dedicated-hosts-supported", "hibernation-supported", "instance-storage-supported":
-		return []string{"false"}, true
-	case "burstable-performance-supported":
-		return []string{boolString(t.burstable())}, true
-	case "free-tier-eligible":
-		return []string{boolString(t.freeTier())}, true
-	case "hypervisor":
-		return []string{t.hypervisor()}, true
-	case "instance-type":
-		return []string{t.name}, true
-	case "memory-info.size-in-mib":
-		return []string{fmt.Sprint(t.memory)}, true
-	case "processor-info.supported-architecture":
-		return []string{t.architecture}, true
-	case "supported-boot-mode":
-		return []string{"uefi"}, true
-	case "supported-root-device-type":
-		return []string{"ebs"}, true
-	case "supported-usage-class":
-		return []string{"on-demand"}, true
-	case "supported-virtualization-type":
-		return []string{"hvm"}, true
-	case "vcpu-info.default-cores":
-		return []string{fmt.Sprint(t.cores())}, true
-	case "vcpu-info.default-threads-per-core":
-		return []string{fmt.Sprint(t.threads())}, true
-	case "vcpu-info.default-vcpus":
-		return []string{fmt.Sprint(t.vcpus)}, true
-	}
-	return nil, false
-}
-
-type instanceTypeView struct {
-	Type               string   `xml:"instanceType"`
-	Current            bool     `xml:"currentGeneration"`
-	FreeTier           bool     `xml:"freeTierEligible"`
-	UsageClasses       []string `xml:"supportedUsageClasses>item"`
-	RootDevices        []string `xml:"supportedRootDeviceTypes>item"`
-	Virtualization     []string `xml:"supportedVirtualizationTypes>item"`
-	BareMetal          bool     `xml:"bareMetal"`
-	Hypervisor         string   `xml:"hypervisor"`
-	Architectures      []string `xml:"processorInfo>supportedArchitectures>item"`
-	VCPUs              int      `xml:"vCpuInfo>defaultVCpus"`
-	Cores              int      `xml:"vCpuInfo>defaultCores"`
-	Threads            int      `xml:"vCpuInfo>defaultThreadsPerCore"`
-	Memory             int      `xml:"memoryInfo>sizeInMiB"`
-	InstanceStorage    bool     `xml:"instanceStorageSupported"`
-	EBSOptimized       string   `xml:"ebsInfo>ebsOptimizedSupport"`
-	Encryption         string   `xml:"ebsInfo>encryptionSupport"`
-	MaxInterfaces      int      `xml:"networkInfo>maximumNetworkInterfaces"`
-	MaxCards           int      `xml:"networkInfo>maximumNetworkCards"`
-	DefaultCard        int      `xml:"networkInfo>defaultNetworkCardIndex"`
-	IPv4PerInterface   int      `xml:"networkInfo>ipv4AddressesPerInterface"`
-	IPv6Supported      bool     `xml:"networkInfo>ipv6Supported"`
-	ENASupport         string   `xml:"networkInfo>enaSupport"`
-	PlacementSupported []string `xml:"placementGroupInfo>supportedStrategies>item"`
-	Hibernation        bool     `xml:"hibernationSupported"`
-	Burstable          bool     `xml:"burstablePerformanceSupported"`
-	DedicatedHosts     bool     `xml:"dedicatedHostsSupported"`
-	AutoRecovery       bool     `xml:"autoRecoverySupported"`
-	BootModes          []string `xml:"supportedBootModes>item"`
-}
-
-type describeInstanceTypesInput struct {
-	Types   []string `query:"InstanceType"`
-	Filters filters  `query:"Filter"`
-	paging
-}
-
-type describeInstanceTypesOutput struct {
-	Types     []instanceTypeView `xml:"instanceTypeSet>item"`
-	NextToken string             `xml:"nextToken,omitempty"`
-}
-
-func (s *Service) describeInstanceTypes(_ context.Context, in *describeInstanceTypesInput) (*describeInstanceTypesOutput, error) {
-	all := instanceTypes()
-	if len(in.Types) > 0 {
-		all = nil
-		for _, name := range in.Types {
-			t, ok := instanceTypeNamed(name)
-			if !ok {
-				return nil, wire.Errorf("InvalidInstanceType", "The following supplied instance types do not exist: [%s]", name)
-			}
-			all = append(all, t)
-		}
-	}
-	found, next, err := describe(in.Filters, in.paging, all)
-	if err != nil {
-		return nil, err
-	}
-	out := &describeInstanceTypesOutput{NextToken: next}
-	for _, t := range found {
-		out.Types = append(out.Types, instanceTypeView{
-			Type: t.name, Current: true, FreeTier: t.freeTier(), UsageClasses: []string{"on-demand"}, RootDevices: []string{"ebs"},
-			Virtualization: []string{"hvm"}, Hypervisor: t.hypervisor(), Architectures: []string{t.architecture},
-			VCPUs: t.vcpus, Cores: t.cores(), Threads: t.threads(), Memory: t.memory, EBSOptimized: "default",
-			Encryption: "supported", MaxInterfaces: 1, MaxCards: 1, IPv4PerInterface: 1, ENASupport: "supported",
-			Burstable: t.burstable(), AutoRecovery: true, BootModes: []string{"uefi"},
-		})
-	}
-	return out, nil
-}
 
 // offering is a type in a place.
 type offering struct {
@@ -271,7 +147,9 @@ func (s *Service) describeInstanceTypeOfferings(_ context.Context, in *describeO
 	var all []*offering
 	for _, t := range instanceTypes() {
 		for _, l := range locations {
-			all = append(all, &offering{t.name, kind, l})
+			if !slices.ContainsFunc(s.zones(), func(z zone) bool { return (z.Name == l || z.ID == l) && !s.shape.Offers(z.Name, t.name) }) {
+				all = append(all, &offering{t.name, kind, l})
+			}
 		}
 	}
 	found, next, err := describe(in.Filters, in.paging, all)

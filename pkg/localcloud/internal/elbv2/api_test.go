@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"testing"
 	"time"
 
@@ -115,9 +116,8 @@ func TestStackThroughSDK(t *testing.T) {
 			t.Errorf("tags of %s: %+v", *arn, got)
 		}
 	}
-	rules := must(c.DescribeRules(ctx, &sdk.DescribeRulesInput{ListenerArn: listener.ListenerArn}))(t).Rules
-	if len(rules) != 1 || !*rules[0].IsDefault || *rules[0].Actions[0].ForwardConfig.TargetGroups[0].Weight != 1 {
-		t.Errorf("rules %+v", rules)
+	if *listener.DefaultActions[0].ForwardConfig.TargetGroups[0].Weight != 1 {
+		t.Errorf("default actions %+v", listener.DefaultActions)
 	}
 
 	b.instance("i-1", named("one"))
@@ -170,7 +170,10 @@ func TestRefusals(t *testing.T) {
 		"network":   {&sdk.CreateLoadBalancerInput{Type: types.LoadBalancerTypeEnumNetwork, Subnets: []string{"subnet-a", "subnet-b"}}, "InvalidConfigurationRequest"},
 		"one zone":  {&sdk.CreateLoadBalancerInput{Subnets: []string{"subnet-a", "subnet-a2"}}, "InvalidConfigurationRequest"},
 		"no subnet": {&sdk.CreateLoadBalancerInput{}, "ValidationError"},
-		"unknown":   {&sdk.CreateLoadBalancerInput{Subnets: []string{"subnet-9"}}, "SubnetNotFound"},
+		"no group": {&sdk.CreateLoadBalancerInput{
+			Subnets: []string{"subnet-a", "subnet-b"}, SecurityGroups: []string{"open", "sg-none"},
+		}, "InvalidSecurityGroup"},
+		"unknown": {&sdk.CreateLoadBalancerInput{Subnets: []string{"subnet-9"}}, "SubnetNotFound"},
 	} {
 		test.in.Name = aws.String("web")
 		if _, err := c.CreateLoadBalancer(t.Context(), test.in); errorCode(err) != test.code {
@@ -178,6 +181,12 @@ func TestRefusals(t *testing.T) {
 		}
 	}
 	_, err := c.CreateTargetGroup(t.Context(), &sdk.CreateTargetGroupInput{
+		Name: aws.String("web"), Port: aws.Int32(80), Protocol: types.ProtocolEnumHttp, VpcId: aws.String("vpc-9"),
+	})
+	if errorCode(err) != "ValidationError" {
+		t.Errorf("target group in a VPC that there is not: %v", err)
+	}
+	_, err = c.CreateTargetGroup(t.Context(), &sdk.CreateTargetGroupInput{
 		Name: aws.String("web"), Port: aws.Int32(80), Protocol: types.ProtocolEnumTcp, VpcId: aws.String("vpc-1"),
 	})
 	if errorCode(err) != "UnsupportedProtocol" {
@@ -232,10 +241,10 @@ func TestJudge(t *testing.T) {
 			g := &targetGroup{ARN: "arn", Check: healthCheck{Interval: 30, HealthyThreshold: 2, UnhealthyThreshold: 3}}
 			one := &target{ID: "i-1", Port: 80, State: initial, Reason: "Elb.RegistrationInProgress"}
 			g.Targets = []*target{one}
-			b.mu.Lock()
-			b.state.TargetGroups["arn"] = g
-			b.mu.Unlock()
-			back := &backend{key: g.key(one), ctx: t.Context(), stop: func() {}}
+			back := &backend{key: g.key(one), ctx: t.Context(), stop: func() {}, transport: b.transport(g.key(one))}
+			b.document.Lock()
+			b.state.TargetGroups["arn"], b.backends[back.key] = g, back
+			b.document.Unlock()
 			var got []health
 			for _, v := range test.checks {
 				wait := b.judge(back, v)
@@ -279,6 +288,37 @@ func TestHealthReasons(t *testing.T) {
 		got := b.look(&backend{key: targetKey{b.group, id, backendPort}, ctx: t.Context()}, http.DefaultClient)
 		if got != want {
 			t.Errorf("%s: %v, want %v", id, got, want)
+		}
+	}
+}
+
+// TestARNs asks for what there is not, and by what is no ARN of its kind.
+func TestARNs(t *testing.T) {
+	b := newBench(t)
+	ctx := t.Context()
+	const prefix = "arn:aws:elasticloadbalancing:us-west-1:000000000000:"
+	for arn, want := range map[string][3]string{
+		"junk":                             {"ValidationError", "ValidationError", "ValidationError"},
+		prefix + "loadbalancer/app/web/1":  {"LoadBalancerNotFound", "ValidationError", "ValidationError"},
+		prefix + "targetgroup/web/1":       {"ValidationError", "TargetGroupNotFound", "ValidationError"},
+		prefix + "listener/app/web/1/2":    {"ValidationError", "ValidationError", "ListenerNotFound"},
+		"arn:aws:s3:::loadbalancer/app/w/": {"ValidationError", "ValidationError", "ValidationError"},
+	} {
+		_, balancers := b.describeLoadBalancers(ctx, &describeLoadBalancersInput{ARNs: []string{arn}})
+		_, groups := b.describeTargetGroups(ctx, &describeTargetGroupsInput{ARNs: []string{arn}})
+		_, listeners := b.describeListeners(ctx, &describeListenersInput{ARNs: []string{arn}})
+		_, tags := b.describeTags(ctx, &describeTagsInput{ARNs: []string{arn}})
+		var got [3]string
+		for i, err := range []error{balancers, groups, listeners} {
+			if e, ok := errors.AsType[*wire.Error](err); ok {
+				got[i] = e.Code
+			}
+		}
+		if got != want {
+			t.Errorf("%s: %s, want %s", arn, got, want)
+		}
+		if e, ok := errors.AsType[*wire.Error](tags); !ok || !slices.Contains(want[:], e.Code) {
+			t.Errorf("tags of %s: %v", arn, tags)
 		}
 	}
 }

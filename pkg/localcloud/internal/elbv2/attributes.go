@@ -5,6 +5,7 @@ import (
 	"maps"
 	"strconv"
 
+	"github.com/ingot-build/ingot/pkg/localcloud/internal/service"
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/wire"
 )
 
@@ -142,7 +143,7 @@ func setAttributes(values map[string]string, attributes []attribute, given []key
 }
 
 type attributesOutput struct {
-	Attributes list[keyValue]
+	Attributes service.List[keyValue]
 }
 
 type loadBalancerARN struct {
@@ -158,8 +159,8 @@ type listenerARN struct {
 }
 
 func (s *Service) describeLoadBalancerAttributes(_ context.Context, in *loadBalancerARN) (*attributesOutput, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.document.Lock()
+	defer s.document.Unlock()
 	lb, err := s.loadBalancer(in.ARN)
 	if err != nil {
 		return nil, err
@@ -174,7 +175,7 @@ type modifyLoadBalancerAttributesInput struct {
 
 func (s *Service) modifyLoadBalancerAttributes(_ context.Context, in *modifyLoadBalancerAttributesInput) (*attributesOutput, error) {
 	var out attributesOutput
-	return &out, s.locked(func() error {
+	return &out, s.change(func() error {
 		lb, err := s.loadBalancer(in.ARN)
 		if err != nil {
 			return err
@@ -188,8 +189,8 @@ func (s *Service) modifyLoadBalancerAttributes(_ context.Context, in *modifyLoad
 }
 
 func (s *Service) describeTargetGroupAttributes(_ context.Context, in *targetGroupARN) (*attributesOutput, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.document.Lock()
+	defer s.document.Unlock()
 	g, err := s.targetGroup(in.ARN)
 	if err != nil {
 		return nil, err
@@ -204,7 +205,7 @@ type modifyTargetGroupAttributesInput struct {
 
 func (s *Service) modifyTargetGroupAttributes(_ context.Context, in *modifyTargetGroupAttributesInput) (*attributesOutput, error) {
 	var out attributesOutput
-	return &out, s.locked(func() error {
+	return &out, s.change(func() error {
 		g, err := s.targetGroup(in.ARN)
 		if err != nil {
 			return err
@@ -218,31 +219,11 @@ func (s *Service) modifyTargetGroupAttributes(_ context.Context, in *modifyTarge
 }
 
 func (s *Service) describeListenerAttributes(_ context.Context, in *listenerARN) (*attributesOutput, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.document.Lock()
+	defer s.document.Unlock()
 	l, err := s.listener(in.ARN)
 	if err != nil {
 		return nil, err
 	}
 	return &attributesOutput{keyValues(l.Attributes)}, nil
-}
-
-type modifyListenerAttributesInput struct {
-	listenerARN
-	Attributes []keyValue `query:"Attributes" wire:"required"`
-}
-
-func (s *Service) modifyListenerAttributes(_ context.Context, in *modifyListenerAttributesInput) (*attributesOutput, error) {
-	var out attributesOutput
-	return &out, s.locked(func() error {
-		l, err := s.listener(in.ARN)
-		if err != nil {
-			return err
-		}
-		if err := setAttributes(l.Attributes, listenerAttributes(), in.Attributes, "Listener"); err != nil {
-			return err
-		}
-		out.Attributes = keyValues(l.Attributes)
-		return nil
-	})
 }

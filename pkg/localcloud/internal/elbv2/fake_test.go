@@ -46,6 +46,10 @@ func (f *fakeInstances) Subnet(id string) (ec2.SubnetInfo, bool) {
 	return ec2.SubnetInfo{ID: id, VPCID: "vpc-1", AvailabilityZone: zones[id]}, zones[id] != ""
 }
 
+func (f *fakeInstances) HasVPC(id string) bool { return id == "vpc-1" }
+
+func (f *fakeInstances) HasSecurityGroup(_, id string) bool { return id != "sg-none" }
+
 func (f *fakeInstances) SecurityGroupAllows(group string, _ int, _ netip.Addr, from []string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/ingot-build/ingot/internal/wait"
 )
 
 // firstChecks is how often a target is asked that has not passed a check yet: AWS does not wait a full interval either.
@@ -28,25 +30,32 @@ type backend struct {
 	countFailureAt time.Time
 }
 
-// watch begins to check a target; the caller holds the lock.
-func (s *Service) watch(g *targetGroup, t *target) {
-	key := g.key(t)
-	if b, ok := s.backends[key]; ok { // It was draining and is registered again.
-		b.passed, b.failed = 0, 0
+// matchBackends begins to check the targets that are new, and ends the checks, the connections, and the requests still under way of
+// those that are no more. The caller holds the lock.
+func (s *Service) matchBackends() {
+	if s.work.Closed() {
 		return
 	}
-	b := &backend{key: key, transport: s.transport(key)}
-	b.ctx, b.stop = context.WithCancel(s.ctx)
-	s.backends[key] = b
-	s.work.Go(func() { s.checks(b) })
-}
-
-// forget ends a target's checks, its connections, and requests that are still under way; the caller holds the lock.
-func (s *Service) forget(key targetKey) {
-	if b, ok := s.backends[key]; ok {
-		b.stop()
-		b.transport.CloseIdleConnections()
-		delete(s.backends, key)
+	targets := map[targetKey]bool{}
+	for _, g := range s.state.TargetGroups {
+		for _, t := range g.Targets {
+			key := g.key(t)
+			targets[key] = true
+			if _, ok := s.backends[key]; ok {
+				continue
+			}
+			b := &backend{key: key, transport: s.transport(key)}
+			b.ctx, b.stop = context.WithCancel(s.work.Context())
+			s.backends[key] = b
+			s.work.Go(func() { s.checks(b) })
+		}
+	}
+	for key, b := range s.backends {
+		if !targets[key] {
+			b.stop()
+			b.transport.CloseIdleConnections()
+			delete(s.backends, key)
+		}
 	}
 }
 
@@ -60,30 +69,35 @@ type verdict struct {
 // checks asks a target for its health until it is gone.
 func (s *Service) checks(b *backend) {
 	client := &http.Client{
-		Transport:     &http.Transport{DisableKeepAlives: true},
+		Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, at string) (net.Conn, error) {
+			to, err := netip.ParseAddrPort(at)
+			if err != nil {
+				return nil, err
+			}
+			return s.dial(ctx, to)
+		}},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	if s.options.Registration != nil {
+		_ = s.options.Registration(b.ctx)
 	}
 	for b.ctx.Err() == nil {
 		v := s.look(b, client)
-		select {
-		case <-b.ctx.Done():
-			return
-		case <-time.After(s.judge(b, v)):
-		}
+		_ = wait.For(b.ctx, s.judge(b, v))
 	}
 }
 
 // look checks a target once.
 func (s *Service) look(b *backend, client *http.Client) verdict {
-	s.mu.Lock()
+	s.document.Lock()
 	g, ok := s.state.TargetGroups[b.key.group]
 	if !ok {
-		s.mu.Unlock()
+		s.document.Unlock()
 		return verdict{}
 	}
 	check, port := g.Check, g.checkPort(&target{Port: b.key.port})
 	users := s.users(g.ARN)
-	s.mu.Unlock()
+	s.document.Unlock()
 
 	info, ok := s.options.Instances.Instance(b.key.id)
 	switch {
@@ -130,10 +144,10 @@ func (c *healthCheck) ask(ctx context.Context, client *http.Client, at netip.Add
 
 // judge turns what was found into the target's state. It returns how long to wait until the next check.
 func (s *Service) judge(b *backend, v verdict) time.Duration {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.document.Lock()
+	defer s.document.Unlock()
 	g, ok := s.state.TargetGroups[b.key.group]
-	if !ok || s.ctx.Err() != nil || b.ctx.Err() != nil {
+	if !ok || s.work.Closed() || b.ctx.Err() != nil {
 		return 0
 	}
 	t := g.target(b.key.id, b.key.port)
@@ -145,7 +159,7 @@ func (s *Service) judge(b *backend, v verdict) time.Duration {
 		return interval
 	}
 	if v.state == "" {
-		s.finishDraining(g, t) // EC2 has no such instance any more.
+		g.remove(t) // EC2 has no such instance any more.
 		s.saveHealth()
 		return 0
 	}

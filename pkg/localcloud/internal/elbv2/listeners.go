@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/ingot-build/ingot/pkg/localcloud/internal/service"
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/wire"
 )
 
@@ -86,7 +87,7 @@ func (l *listener) targetGroups() []string {
 func (s *Service) listener(arn string) (*listener, error) {
 	l, ok := s.state.Listeners[arn]
 	if !ok {
-		return nil, wire.Errorf("ListenerNotFound", "One or more listeners not found: '%s'", arn)
+		return nil, absent("listener", arn)
 	}
 	return l, nil
 }
@@ -112,13 +113,13 @@ type createListenerInput struct {
 }
 
 type listenersOutput struct {
-	Listeners  list[listenerView]
+	Listeners  service.List[listenerView]
 	NextMarker string `xml:",omitempty"`
 }
 
 type listenerView struct {
-	Certificates    list[certificate]
-	DefaultActions  list[action]
+	Certificates    service.List[certificate]
+	DefaultActions  service.List[action]
 	ListenerARN     string `xml:"ListenerArn"`
 	LoadBalancerARN string `xml:"LoadBalancerArn"`
 	Port            int
@@ -128,7 +129,7 @@ type listenerView struct {
 
 func (l *listener) view() listenerView {
 	v := listenerView{
-		DefaultActions: list[action]{l.Actions}, ListenerARN: l.ARN, LoadBalancerARN: l.LoadBalancer, Port: l.Port, Protocol: l.Protocol,
+		DefaultActions: service.List[action]{Members: l.Actions}, ListenerARN: l.ARN, LoadBalancerARN: l.LoadBalancer, Port: l.Port, Protocol: l.Protocol,
 		SSLPolicy: l.TLSPolicy,
 	}
 	if l.Certificate != "" {
@@ -146,7 +147,7 @@ func (s *Service) createListener(_ context.Context, in *createListenerInput) (*l
 		return nil, wire.Errorf("ValidationError", "A listener needs DefaultActions, Port and Protocol")
 	}
 	out := &listenersOutput{}
-	return out, s.locked(func() error {
+	return out, s.change(func() error {
 		lb, err := s.loadBalancer(in.LoadBalancerARN)
 		if err != nil {
 			return err
@@ -171,7 +172,7 @@ type modifyListenerInput struct {
 
 func (s *Service) modifyListener(_ context.Context, in *modifyListenerInput) (*listenersOutput, error) {
 	out := &listenersOutput{}
-	return out, s.locked(func() error {
+	return out, s.change(func() error {
 		l, err := s.listener(in.ARN)
 		if err != nil {
 			return err
@@ -304,8 +305,8 @@ func (s *Service) normalizeForward(a *action) error {
 	return nil
 }
 
-func (s *Service) deleteListener(_ context.Context, in *listenerARN) (*empty, error) {
-	return nil, s.locked(func() error {
+func (s *Service) deleteListener(_ context.Context, in *listenerARN) (*wire.Empty, error) {
+	return nil, s.change(func() error {
 		if _, err := s.listener(in.ARN); err != nil {
 			return err
 		}
@@ -322,8 +323,8 @@ type describeListenersInput struct {
 }
 
 func (s *Service) describeListeners(_ context.Context, in *describeListenersInput) (*listenersOutput, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.document.Lock()
+	defer s.document.Unlock()
 	if len(in.ARNs) == 0 && in.LoadBalancerARN == "" {
 		return nil, wire.Errorf("ValidationError", "You must specify either listener ARNs or a load balancer ARN")
 	}
@@ -345,61 +346,4 @@ func (s *Service) describeListeners(_ context.Context, in *describeListenersInpu
 	}
 	part, next, err := page(found, in.paging)
 	return &listenersOutput{part, next}, err
-}
-
-type describeCertificatesInput struct {
-	listenerARN
-	paging
-}
-
-type certificatesOutput struct {
-	Certificates list[certificate]
-}
-
-func (s *Service) describeListenerCertificates(_ context.Context, in *describeCertificatesInput) (*certificatesOutput, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	l, err := s.listener(in.ARN)
-	if err != nil {
-		return nil, err
-	}
-	var out certificatesOutput
-	if l.Certificate != "" {
-		out.Certificates.Members = []certificate{{ARN: l.Certificate, IsDefault: new(true)}}
-	}
-	return &out, nil
-}
-
-type describeRulesInput struct {
-	ListenerARN string   `query:"ListenerArn"`
-	RuleARNs    []string `query:"RuleArns"`
-	paging
-}
-
-type rulesOutput struct {
-	Rules list[ruleView]
-}
-
-type ruleView struct {
-	Actions    list[action]
-	Conditions list[string]
-	IsDefault  bool
-	Priority   string
-	RuleARN    string `xml:"RuleArn"`
-}
-
-// describeRules shows the default rule, which is all that a listener here has.
-func (s *Service) describeRules(_ context.Context, in *describeRulesInput) (*rulesOutput, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(in.RuleARNs) > 0 {
-		return nil, wire.Errorf("RuleNotFound", "One or more rules not found: '%s'", in.RuleARNs[0])
-	}
-	l, err := s.listener(in.ListenerARN)
-	if err != nil {
-		return nil, err
-	}
-	return &rulesOutput{list[ruleView]{[]ruleView{{
-		Actions: list[action]{l.Actions}, IsDefault: true, Priority: "default", RuleARN: l.ARN + "/default",
-	}}}}, nil
 }

@@ -2,12 +2,14 @@ package elbv2
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"regexp"
 	"slices"
 	"time"
 
+	"github.com/ingot-build/ingot/pkg/localcloud/internal/service"
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/wire"
 )
 
@@ -43,7 +45,7 @@ func (lb *loadBalancer) created() time.Time { return lb.Created }
 func (s *Service) loadBalancer(arn string) (*loadBalancer, error) {
 	lb, ok := s.state.LoadBalancers[arn]
 	if !ok {
-		return nil, wire.Errorf("LoadBalancerNotFound", "Load balancer '%s' not found", arn)
+		return nil, absent("load balancer", arn)
 	}
 	return lb, nil
 }
@@ -64,12 +66,12 @@ type createLoadBalancerInput struct {
 }
 
 type loadBalancersOutput struct {
-	LoadBalancers list[loadBalancerView]
+	LoadBalancers service.List[loadBalancerView]
 	NextMarker    string `xml:",omitempty"`
 }
 
 type loadBalancerView struct {
-	AvailabilityZones     list[zone]
+	AvailabilityZones     service.List[zone]
 	CanonicalHostedZoneID string `xml:"CanonicalHostedZoneId"`
 	CreatedTime           *time.Time
 	DNSName               string
@@ -77,7 +79,7 @@ type loadBalancerView struct {
 	LoadBalancerARN       string `xml:"LoadBalancerArn"`
 	LoadBalancerName      string
 	Scheme                string
-	SecurityGroups        list[string]
+	SecurityGroups        service.List[string]
 	State                 struct{ Code string }
 	Type                  string
 	VPCID                 string `xml:"VpcId"`
@@ -85,9 +87,9 @@ type loadBalancerView struct {
 
 func (lb *loadBalancer) view() loadBalancerView {
 	v := loadBalancerView{
-		AvailabilityZones: list[zone]{lb.Subnets}, CanonicalHostedZoneID: hostedZone,
+		AvailabilityZones: service.List[zone]{Members: lb.Subnets}, CanonicalHostedZoneID: hostedZone,
 		CreatedTime: new(lb.Created.UTC().Truncate(time.Millisecond)), DNSName: lb.Address.String(), IPAddressType: "ipv4",
-		LoadBalancerARN: lb.ARN, LoadBalancerName: lb.Name, Scheme: lb.Scheme, SecurityGroups: list[string]{lb.SecurityGroups},
+		LoadBalancerARN: lb.ARN, LoadBalancerName: lb.Name, Scheme: lb.Scheme, SecurityGroups: service.List[string]{Members: lb.SecurityGroups},
 		Type: "application", VPCID: lb.VPCID,
 	}
 	if v.State.Code = "active"; time.Since(lb.Created) < provisioningTime {
@@ -147,6 +149,11 @@ func (s *Service) createLoadBalancer(_ context.Context, in *createLoadBalancerIn
 	if err != nil {
 		return nil, err
 	}
+	for _, id := range in.SecurityGroups {
+		if !s.options.Instances.HasSecurityGroup(vpc, id) {
+			return nil, wire.Errorf("InvalidSecurityGroup", "One or more security groups are invalid: '%s'", id)
+		}
+	}
 	lb := &loadBalancer{
 		ID: newID(), Name: in.Name, Created: time.Now(), Scheme: in.Scheme, VPCID: vpc, Subnets: zones, SecurityGroups: in.SecurityGroups,
 		Attributes: defaults(loadBalancerAttributes()), Tags: tags,
@@ -156,7 +163,7 @@ func (s *Service) createLoadBalancer(_ context.Context, in *createLoadBalancerIn
 	}
 	lb.ARN = s.arn("loadbalancer/app/%s/%s", lb.Name, lb.ID)
 	out := &loadBalancersOutput{}
-	return out, s.locked(func() error {
+	err = s.change(func() error {
 		for _, other := range s.state.LoadBalancers {
 			if other.Name != lb.Name {
 				continue
@@ -177,12 +184,16 @@ func (s *Service) createLoadBalancer(_ context.Context, in *createLoadBalancerIn
 		out.LoadBalancers.Members = []loadBalancerView{lb.view()}
 		return nil
 	})
+	if err != nil && lb.Address.IsValid() {
+		return nil, errors.Join(err, s.options.Addresses.Release(lb.Address))
+	}
+	return out, err
 }
 
 // UsesSecurityGroup reports whether a load balancer has the security group.
 func (s *Service) UsesSecurityGroup(id string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.document.Lock()
+	defer s.document.Unlock()
 	for _, lb := range s.state.LoadBalancers {
 		if slices.Contains(lb.SecurityGroups, id) {
 			return true
@@ -191,8 +202,9 @@ func (s *Service) UsesSecurityGroup(id string) bool {
 	return false
 }
 
-func (s *Service) deleteLoadBalancer(_ context.Context, in *loadBalancerARN) (*empty, error) {
-	return nil, s.locked(func() error {
+func (s *Service) deleteLoadBalancer(_ context.Context, in *loadBalancerARN) (*wire.Empty, error) {
+	var address netip.Addr
+	err := s.change(func() error {
 		lb, ok := s.state.LoadBalancers[in.ARN]
 		if !ok {
 			return nil // as on AWS
@@ -208,11 +220,16 @@ func (s *Service) deleteLoadBalancer(_ context.Context, in *loadBalancerARN) (*e
 			}
 		}
 		delete(s.state.LoadBalancers, lb.ARN)
-		if err := s.options.Addresses.Release(lb.Address); err != nil {
-			return fmt.Errorf("delete load balancer %q: %w", lb.Name, err)
-		}
+		address = lb.Address
 		return nil
 	})
+	if err != nil || !address.IsValid() {
+		return nil, err
+	}
+	if err := s.options.Addresses.Release(address); err != nil {
+		return nil, fmt.Errorf("delete load balancer %q: %w", in.ARN, err)
+	}
+	return nil, nil
 }
 
 type describeLoadBalancersInput struct {
@@ -222,8 +239,8 @@ type describeLoadBalancersInput struct {
 }
 
 func (s *Service) describeLoadBalancers(_ context.Context, in *describeLoadBalancersInput) (*loadBalancersOutput, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.document.Lock()
+	defer s.document.Unlock()
 	var found []loadBalancerView
 	missing := slices.Concat(in.ARNs, in.Names)
 	for _, lb := range sorted(s.state.LoadBalancers) {
@@ -231,6 +248,9 @@ func (s *Service) describeLoadBalancers(_ context.Context, in *describeLoadBalan
 			found = append(found, lb.view())
 		}
 		missing = slices.DeleteFunc(missing, func(name string) bool { return name == lb.ARN || name == lb.Name })
+	}
+	if len(missing) > 0 && slices.Contains(in.ARNs, missing[0]) {
+		return nil, absent("load balancer", missing[0])
 	}
 	if len(missing) > 0 {
 		return nil, wire.Errorf("LoadBalancerNotFound", "Load balancers '[%s]' not found", missing[0])
@@ -240,63 +260,14 @@ func (s *Service) describeLoadBalancers(_ context.Context, in *describeLoadBalan
 }
 
 type capacityOutput struct {
-	CapacityReservationState  list[string]
+	CapacityReservationState  service.List[string]
 	DecreaseRequestsRemaining int
 }
 
 // describeCapacityReservation answers that there is none.
 func (s *Service) describeCapacityReservation(_ context.Context, in *loadBalancerARN) (*capacityOutput, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.document.Lock()
+	defer s.document.Unlock()
 	_, err := s.loadBalancer(in.ARN)
 	return &capacityOutput{DecreaseRequestsRemaining: 1}, err
-}
-
-type setSecurityGroupsInput struct {
-	loadBalancerARN
-	SecurityGroups []string `query:"SecurityGroups" wire:"required"`
-}
-
-type setSecurityGroupsOutput struct {
-	SecurityGroupIDs list[string] `xml:"SecurityGroupIds"`
-}
-
-func (s *Service) setSecurityGroups(_ context.Context, in *setSecurityGroupsInput) (*setSecurityGroupsOutput, error) {
-	return &setSecurityGroupsOutput{list[string]{in.SecurityGroups}}, s.locked(func() error {
-		lb, err := s.loadBalancer(in.ARN)
-		if err == nil {
-			lb.SecurityGroups = in.SecurityGroups
-		}
-		return err
-	})
-}
-
-type setSubnetsInput struct {
-	loadBalancerARN
-	IPAddressType  string          `query:"IpAddressType" wire:"enum=ipv4"`
-	SubnetMappings []subnetMapping `query:"SubnetMappings"`
-	Subnets        []string        `query:"Subnets"`
-}
-
-type setSubnetsOutput struct {
-	AvailabilityZones list[zone]
-	IPAddressType     string `xml:"IpAddressType"`
-}
-
-func (s *Service) setSubnets(_ context.Context, in *setSubnetsInput) (*setSubnetsOutput, error) {
-	zones, vpc, err := s.zones(in.Subnets, in.SubnetMappings)
-	if err != nil {
-		return nil, err
-	}
-	return &setSubnetsOutput{list[zone]{zones}, "ipv4"}, s.locked(func() error {
-		lb, err := s.loadBalancer(in.ARN)
-		if err != nil {
-			return err
-		}
-		if vpc != lb.VPCID {
-			return wire.Errorf("InvalidConfigurationRequest", "All subnets must belong to the same VPC: '%s'", lb.VPCID)
-		}
-		lb.Subnets = zones
-		return nil
-	})
 }

@@ -43,9 +43,9 @@ func (s *Service) admit() {
 	for {
 		s.sync()
 		select {
-		case <-s.ctx.Done():
+		case <-s.work.Context().Done():
 			return
-		case <-s.wake:
+		case <-s.work.Woken():
 		case <-ticker.C:
 		}
 	}
@@ -53,7 +53,7 @@ func (s *Service) admit() {
 
 // sync opens and closes listeners once.
 func (s *Service) sync() {
-	s.mu.Lock()
+	s.document.Lock()
 	type wanted struct {
 		listener listener
 		lb       loadBalancer
@@ -66,18 +66,18 @@ func (s *Service) sync() {
 			s.shut(arn)
 		}
 	}
-	s.mu.Unlock()
+	s.document.Unlock()
 	for _, w := range all {
 		open := false
 		for _, group := range w.lb.SecurityGroups {
 			open = open || s.options.Instances.SecurityGroupAllows(group, w.listener.Port, loopbackClient(), nil)
 		}
-		s.mu.Lock()
+		s.document.Lock()
 		_, is := s.fronts[w.listener.ARN]
 		if is && !open {
 			s.shut(w.listener.ARN)
 		}
-		s.mu.Unlock()
+		s.document.Unlock()
 		if !is && open {
 			if err := s.open(w.listener, w.lb.Address); err != nil {
 				s.log.Warn("open listener", "listener", w.listener.ARN, "error", err)
@@ -89,7 +89,7 @@ func (s *Service) sync() {
 // open begins to serve a listener. Opening may take its time, so it happens without the lock.
 func (s *Service) open(l listener, address netip.Addr) error {
 	at := netip.AddrPortFrom(address, uint16(l.Port))
-	socket, err := s.options.Open(s.ctx, at)
+	socket, err := s.options.Open(s.work.Context(), at)
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w", at, err)
 	}
@@ -98,10 +98,10 @@ func (s *Service) open(l listener, address netip.Addr) error {
 		Protocols: new(http.Protocols),
 	}
 	server.Protocols.SetHTTP1(true)
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.document.Lock()
+	defer s.document.Unlock()
 	current, ok := s.state.Listeners[l.ARN]
-	if _, twice := s.fronts[l.ARN]; !ok || twice || current.Port != l.Port || current.Protocol != l.Protocol || s.ctx.Err() != nil {
+	if _, twice := s.fronts[l.ARN]; !ok || twice || current.Port != l.Port || current.Protocol != l.Protocol || s.work.Closed() {
 		return socket.Close()
 	}
 	server.IdleTimeout = s.idle(current)
@@ -123,9 +123,9 @@ func (s *Service) open(l listener, address netip.Addr) error {
 		}
 		if !errors.Is(err, http.ErrServerClosed) {
 			s.log.Warn("serve listener", "listener", l.ARN, "error", err)
-			s.mu.Lock()
+			s.document.Lock()
 			s.shut(l.ARN)
-			s.mu.Unlock()
+			s.document.Unlock()
 		}
 	})
 	return nil
@@ -171,23 +171,33 @@ func selfSigned(address netip.Addr) (tls.Certificate, error) {
 
 // transport makes the connections to one target, so that they can be closed when it drains.
 func (s *Service) transport(key targetKey) *http.Transport {
-	dialer := &net.Dialer{Timeout: connectTimeout}
 	return &http.Transport{
 		MaxIdleConnsPerHost: idleConnections, DisableCompression: true,
-		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			info, ok := s.options.Instances.Instance(key.id)
 			if !ok {
 				return nil, fmt.Errorf("the instance %s is gone", key.id)
 			}
-			s.mu.Lock()
+			s.document.Lock()
 			users := s.users(key.group)
-			s.mu.Unlock()
+			s.document.Unlock()
 			if !s.admitted(info.SecurityGroups, key.port, users) {
 				return nil, errNotAdmitted
 			}
-			return dialer.DialContext(ctx, network, netip.AddrPortFrom(info.PrivateIP, uint16(key.port)).String())
+			return s.dial(ctx, netip.AddrPortFrom(info.PrivateIP, uint16(key.port)))
 		},
 	}
+}
+
+// dial connects to an instance.
+func (s *Service) dial(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+	if s.options.Dial != nil {
+		ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+		defer cancel()
+		return s.options.Dial(ctx, to)
+	}
+	dialer := net.Dialer{Timeout: connectTimeout}
+	return dialer.DialContext(ctx, "tcp", to.String())
 }
 
 // proxy answers the requests of a listener.
@@ -210,8 +220,8 @@ type plan struct {
 // plan chooses a target for a request, which counts as under way until release.
 func (p *proxy) plan() (plan, bool) {
 	s := p.service
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.document.Lock()
+	defer s.document.Unlock()
 	l, ok := s.state.Listeners[p.arn]
 	if !ok {
 		return plan{}, false
@@ -277,8 +287,8 @@ func (s *Service) pick(arn string) *backend {
 
 // release ends a request. The last one of a draining target ends the draining.
 func (s *Service) release(b *backend) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.document.Lock()
+	defer s.document.Unlock()
 	b.inFlight--
 	if b.inFlight > 0 {
 		return
@@ -288,7 +298,7 @@ func (s *Service) release(b *backend) {
 		return
 	}
 	if t := g.target(b.key.id, b.key.port); t != nil && t.State == draining && s.backends[b.key] == b {
-		s.finishDraining(g, t)
+		g.remove(t)
 		s.saveHealth()
 	}
 }

@@ -395,7 +395,7 @@ func TestPickFailsOpen(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			g := &targetGroup{ARN: "arn"}
 			s := &Service{
-				state: state{TargetGroups: map[string]*targetGroup{"arn": g}}, backends: map[targetKey]*backend{}, rotation: map[string]int{},
+				state: &state{TargetGroups: map[string]*targetGroup{"arn": g}}, backends: map[targetKey]*backend{}, rotation: map[string]int{},
 			}
 			for n, state := range test.states {
 				one := &target{ID: fmt.Sprint(n), State: state}

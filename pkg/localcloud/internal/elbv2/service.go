@@ -13,20 +13,19 @@
 package elbv2
 
 import (
-	"cmp"
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"fmt"
 	"log/slog"
 	"maps"
+	"net"
 	"net/netip"
+	"regexp"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/ec2"
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/loopback"
+	"github.com/ingot-build/ingot/pkg/localcloud/internal/service"
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/store"
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/wire"
 )
@@ -41,6 +40,8 @@ const (
 type instances interface {
 	Instance(id string) (ec2.InstanceInfo, bool)
 	Subnet(id string) (ec2.SubnetInfo, bool)
+	HasVPC(id string) bool
+	HasSecurityGroup(vpcID, id string) bool
 	SecurityGroupAllows(groupID string, port int, from netip.Addr, fromGroups []string) bool
 }
 
@@ -57,7 +58,11 @@ type Options struct {
 	Instances instances
 	Addresses addresses // a load balancer takes one
 	Open      loopback.Opener
-	Log       *slog.Logger // optional
+	// Dial connects to an instance's private address; nil for the way that this host knows.
+	Dial func(ctx context.Context, to netip.AddrPort) (net.Conn, error)
+	// Registration waits as long as it takes from a target's registration to its first health check; nil does not.
+	Registration func(ctx context.Context) error
+	Log          *slog.Logger // optional
 }
 
 // Service is the load balancing service of one region.
@@ -65,13 +70,11 @@ type Service struct {
 	options Options
 	log     *slog.Logger
 
-	ctx    context.Context
-	cancel context.CancelFunc
-	work   sync.WaitGroup
-	wake   chan struct{} // listeners may have to open or close
+	work *service.Work // woken where listeners may have to open or close
 
-	mu       sync.Mutex
-	state    state
+	// document's lock guards what follows, too.
+	document *store.Document[state]
+	state    *state
 	fronts   map[string]*front // open listeners by ARN
 	backends map[targetKey]*backend
 	rotation map[string]int // by target group: the target after the last one that got a request
@@ -86,50 +89,43 @@ type state struct {
 
 // New loads the service's state. Nothing listens until Start.
 func New(o Options) (*Service, error) {
-	s := &Service{
-		options: o, log: o.Log, wake: make(chan struct{}, 1), fronts: map[string]*front{}, backends: map[targetKey]*backend{},
-		rotation: map[string]int{},
-	}
-	if s.log == nil {
-		s.log = slog.New(slog.DiscardHandler)
-	}
-	if _, err := o.Store.Load(documentName, &s.state); err != nil {
+	document, err := store.Open(o.Store, documentName, state{map[string]*loadBalancer{}, map[string]*targetGroup{}, map[string]*listener{}})
+	if err != nil {
 		return nil, fmt.Errorf("load load balancers: %w", err)
 	}
-	if s.state.LoadBalancers == nil {
-		s.state = state{map[string]*loadBalancer{}, map[string]*targetGroup{}, map[string]*listener{}}
-	}
-	s.ctx, s.cancel = context.WithCancel(context.Background())
-	return s, nil
+	return &Service{
+		options: o, log: service.Logger(o.Log), work: service.NewWork(), document: document, state: document.Value(),
+		fronts: map[string]*front{}, backends: map[targetKey]*backend{}, rotation: map[string]int{},
+	}, nil
 }
 
 // Start opens the listeners and checks the targets, until Close.
 func (s *Service) Start() {
-	s.mu.Lock()
-	for _, g := range s.state.TargetGroups {
-		for _, t := range slices.Clone(g.Targets) {
-			s.watch(g, t)
-			if t.State == draining {
-				s.finishDraining(g, t) // Its requests ended with the process that served them.
-			}
+	err := s.change(func() error {
+		for _, g := range s.state.TargetGroups {
+			// Its requests ended with the process that served them.
+			g.Targets = slices.DeleteFunc(g.Targets, func(t *target) bool { return t.State == draining })
 		}
+		return nil
+	})
+	if err != nil {
+		s.log.Error("load balancer", "error", err)
 	}
-	s.mu.Unlock()
 	s.work.Go(s.admit)
 }
 
 // Close stops listening and checking; what is under way is cut off. The state stays.
 func (s *Service) Close() error {
-	s.cancel()
-	s.mu.Lock()
+	s.work.Cancel()
+	s.document.Lock()
 	for arn := range s.fronts {
 		s.shut(arn)
 	}
 	for _, b := range s.backends {
 		b.stop()
 	}
-	s.mu.Unlock()
-	s.work.Wait()
+	s.document.Unlock()
+	s.work.Close()
 	return nil
 }
 
@@ -138,73 +134,53 @@ func (s *Service) API() wire.Service {
 	return wire.Service{
 		Name: "elasticloadbalancing", Protocol: wire.AWSQuery, Version: "2015-12-01", Namespace: namespace,
 		Actions: map[string]wire.Action{
-			"CreateLoadBalancer":             wire.Do(s.createLoadBalancer),
-			"DeleteLoadBalancer":             wire.Do(s.deleteLoadBalancer),
-			"DescribeLoadBalancers":          wire.Do(s.describeLoadBalancers),
-			"DescribeLoadBalancerAttributes": wire.Do(s.describeLoadBalancerAttributes),
-			"ModifyLoadBalancerAttributes":   wire.Do(s.modifyLoadBalancerAttributes),
-			"DescribeCapacityReservation":    wire.Do(s.describeCapacityReservation),
-			"SetSecurityGroups":              wire.Do(s.setSecurityGroups),
-			"SetSubnets":                     wire.Do(s.setSubnets),
+			"CreateLoadBalancer":             wire.Do(s.createLoadBalancer, s.creatingLoadBalancer),
+			"DeleteLoadBalancer":             wire.Do(s.deleteLoadBalancer, func(in *loadBalancerARN) []wire.Access { return []wire.Access{s.on(in.ARN)} }),
+			"DescribeLoadBalancers":          wire.DoUnscoped(s.describeLoadBalancers),
+			"DescribeLoadBalancerAttributes": wire.DoUnscoped(s.describeLoadBalancerAttributes),
+			"ModifyLoadBalancerAttributes":   wire.Do(s.modifyLoadBalancerAttributes, func(in *modifyLoadBalancerAttributesInput) []wire.Access { return []wire.Access{s.on(in.ARN)} }),
+			"DescribeCapacityReservation":    wire.DoUnscoped(s.describeCapacityReservation),
 
-			"CreateTargetGroup":             wire.Do(s.createTargetGroup),
-			"ModifyTargetGroup":             wire.Do(s.modifyTargetGroup),
-			"DeleteTargetGroup":             wire.Do(s.deleteTargetGroup),
-			"DescribeTargetGroups":          wire.Do(s.describeTargetGroups),
-			"DescribeTargetGroupAttributes": wire.Do(s.describeTargetGroupAttributes),
-			"ModifyTargetGroupAttributes":   wire.Do(s.modifyTargetGroupAttributes),
-			"RegisterTargets":               wire.Do(s.registerTargets),
-			"DeregisterTargets":             wire.Do(s.deregisterTargets),
-			"DescribeTargetHealth":          wire.Do(s.describeTargetHealth),
+			"CreateTargetGroup":             wire.Do(s.createTargetGroup, s.creatingTargetGroup),
+			"ModifyTargetGroup":             wire.Do(s.modifyTargetGroup, func(in *modifyTargetGroupInput) []wire.Access { return []wire.Access{s.on(in.ARN)} }),
+			"DeleteTargetGroup":             wire.Do(s.deleteTargetGroup, func(in *targetGroupARN) []wire.Access { return []wire.Access{s.on(in.ARN)} }),
+			"DescribeTargetGroups":          wire.DoUnscoped(s.describeTargetGroups),
+			"DescribeTargetGroupAttributes": wire.DoUnscoped(s.describeTargetGroupAttributes),
+			"ModifyTargetGroupAttributes":   wire.Do(s.modifyTargetGroupAttributes, func(in *modifyTargetGroupAttributesInput) []wire.Access { return []wire.Access{s.on(in.ARN)} }),
+			"RegisterTargets":               wire.Do(s.registerTargets, func(in *targetsInput) []wire.Access { return []wire.Access{s.on(in.ARN)} }),
+			"DeregisterTargets":             wire.Do(s.deregisterTargets, func(in *targetsInput) []wire.Access { return []wire.Access{s.on(in.ARN)} }),
+			"DescribeTargetHealth":          wire.DoUnscoped(s.describeTargetHealth),
 
-			"CreateListener":               wire.Do(s.createListener),
-			"ModifyListener":               wire.Do(s.modifyListener),
-			"DeleteListener":               wire.Do(s.deleteListener),
-			"DescribeListeners":            wire.Do(s.describeListeners),
-			"DescribeListenerAttributes":   wire.Do(s.describeListenerAttributes),
-			"ModifyListenerAttributes":     wire.Do(s.modifyListenerAttributes),
-			"DescribeListenerCertificates": wire.Do(s.describeListenerCertificates),
-			"DescribeRules":                wire.Do(s.describeRules),
+			"CreateListener":             wire.Do(s.createListener, s.creatingListener),
+			"ModifyListener":             wire.Do(s.modifyListener, func(in *modifyListenerInput) []wire.Access { return []wire.Access{s.on(in.ARN)} }),
+			"DeleteListener":             wire.Do(s.deleteListener, func(in *listenerARN) []wire.Access { return []wire.Access{s.on(in.ARN)} }),
+			"DescribeListeners":          wire.DoUnscoped(s.describeListeners),
+			"DescribeListenerAttributes": wire.DoUnscoped(s.describeListenerAttributes),
 
-			"AddTags":      wire.Do(s.addTags),
-			"RemoveTags":   wire.Do(s.removeTags),
-			"DescribeTags": wire.Do(s.describeTags),
+			"AddTags":      wire.Do(s.addTags, s.tagging),
+			"RemoveTags":   wire.Do(s.removeTags, s.untagging),
+			"DescribeTags": wire.DoUnscoped(s.describeTags),
 		},
 	}
 }
 
-// save writes the state; the caller holds the lock.
-func (s *Service) save() error {
-	if err := s.options.Store.Save(documentName, s.state); err != nil {
-		return fmt.Errorf("save load balancers: %w", err)
-	}
-	return nil
+// change runs f under the lock and saves what it did. Targets and listeners are looked at again in any case: where f fails or the
+// state cannot be saved, they are what they were.
+func (s *Service) change(f func() error) error {
+	s.document.Lock()
+	defer s.document.Unlock()
+	defer s.work.Wake()
+	defer s.matchBackends()
+	return s.document.UpdateLocked(func(*state) error { return f() })
 }
 
-// saveHealth keeps what a health check found. Nobody waits for it, so that a failure is only logged.
+// saveHealth keeps what a health check found; the caller holds the lock. Nobody waits for it, so that a failure is only logged: the
+// next check finds it again.
 func (s *Service) saveHealth() {
-	if err := s.save(); err != nil {
+	if err := s.document.Save(); err != nil {
 		s.log.Error("load balancer", "error", err)
 	}
-}
-
-// kick makes the listeners be looked at soon.
-func (s *Service) kick() {
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
-}
-
-// locked runs f under the lock, saves, and looks at the listeners.
-func (s *Service) locked(f func() error) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := f(); err != nil {
-		return err
-	}
-	s.kick()
-	return s.save()
+	s.matchBackends()
 }
 
 func (s *Service) arn(format string, args ...any) string {
@@ -212,16 +188,7 @@ func (s *Service) arn(format string, args ...any) string {
 }
 
 // newID returns the 16 hexadecimal digits that end an ARN.
-func newID() string {
-	var b [8]byte
-	rand.Read(b[:])
-	return hex.EncodeToString(b[:])
-}
-
-// list is a list in an answer. AWS writes the element of an empty list too, and botocore wants it.
-type list[T any] struct {
-	Members []T `xml:"member"`
-}
+func newID() string { return service.HexID(16) }
 
 // sorted returns the resources by creation.
 func sorted[T interface{ created() time.Time }](resources map[string]T) []T {
@@ -237,24 +204,34 @@ type paging struct {
 // maxPage is the largest page.
 const maxPage = 400
 
-// page cuts a list; the marker is an index.
-func page[T any](items []T, p paging) (list[T], string, error) {
-	start := 0
-	if p.Marker != "" {
-		if _, err := fmt.Sscanf(p.Marker, "%d", &start); err != nil || start < 0 || start > len(items) {
-			return list[T]{}, "", wire.Errorf("ValidationError", "The marker '%s' is not valid", p.Marker)
-		}
-	}
+// page cuts a list.
+func page[T any](items []T, p paging) (service.List[T], string, error) {
 	size := maxPage
 	if p.PageSize != nil {
 		if size = *p.PageSize; size < 1 || size > maxPage {
-			return list[T]{}, "", wire.Errorf("ValidationError", "PageSize must be between 1 and %d", maxPage)
+			return service.List[T]{}, "", wire.Errorf("ValidationError", "PageSize must be between 1 and %d", maxPage)
 		}
 	}
-	if end := start + size; end < len(items) {
-		return list[T]{items[start:end]}, fmt.Sprint(end), nil
+	part, next, ok := service.Page(items, p.Marker, size)
+	if !ok {
+		return service.List[T]{}, "", wire.Errorf("ValidationError", "The marker '%s' is not valid", p.Marker)
 	}
-	return list[T]{items[start:]}, "", nil
+	return service.List[T]{Members: part}, next, nil
+}
+
+// absent is the error for the ARN of something that there is not, or that cannot be.
+func absent(kind, arn string) *wire.Error {
+	resource, code := "loadbalancer", "LoadBalancerNotFound"
+	switch kind {
+	case "target group":
+		resource, code = "targetgroup", "TargetGroupNotFound"
+	case "listener":
+		resource, code = "listener", "ListenerNotFound"
+	}
+	if ok, err := regexp.MatchString(`^arn:aws[a-z-]*:elasticloadbalancing:[a-z0-9-]+:\d{12}:`+resource+`/[\w/.-]+$`, arn); err != nil || !ok {
+		return wire.Errorf("ValidationError", "'%s' is not a valid %s ARN", arn, kind)
+	}
+	return wire.Errorf(code, "One or more %ss not found: '%s'", kind, arn)
 }
 
 // keyValue is an attribute or a tag.
@@ -263,14 +240,10 @@ type keyValue struct {
 	Value string `query:"Value"`
 }
 
-func keyValues(m map[string]string) list[keyValue] {
-	var l list[keyValue]
-	for key, value := range m {
-		l.Members = append(l.Members, keyValue{key, value})
+func keyValues(m map[string]string) service.List[keyValue] {
+	var l service.List[keyValue]
+	for _, t := range service.Tags(m) {
+		l.Members = append(l.Members, keyValue{t.Key, t.Value})
 	}
-	slices.SortFunc(l.Members, func(a, b keyValue) int { return cmp.Compare(a.Key, b.Key) })
 	return l
 }
-
-// empty is the output of operations whose answer has a result element with nothing in it, unlike [wire.Empty].
-type empty struct{}

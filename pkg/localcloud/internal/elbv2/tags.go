@@ -3,11 +3,9 @@ package elbv2
 import (
 	"context"
 
+	"github.com/ingot-build/ingot/pkg/localcloud/internal/service"
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/wire"
 )
-
-// maxTags is how many tags a resource can have.
-const maxTags = 50
 
 // tags returns those of any resource, to read and to change.
 func (s *Service) tags(arn string) (map[string]string, error) {
@@ -20,7 +18,12 @@ func (s *Service) tags(arn string) (map[string]string, error) {
 	if l, ok := s.state.Listeners[arn]; ok {
 		return l.Tags, nil
 	}
-	return nil, wire.Errorf("LoadBalancerNotFound", "The resource '%s' does not exist", arn)
+	for _, kind := range []string{"target group", "listener"} {
+		if err := absent(kind, arn); err.Code != "ValidationError" {
+			return nil, err
+		}
+	}
+	return nil, absent("load balancer", arn)
 }
 
 // tagMap turns tags into a map and checks them.
@@ -32,8 +35,8 @@ func tagMap(tags []keyValue) (map[string]string, error) {
 		}
 		m[t.Key] = t.Value
 	}
-	if len(m) > maxTags {
-		return nil, wire.Errorf("TooManyTags", "A resource can have at most %d tags", maxTags)
+	if len(m) > service.MaxTags {
+		return nil, wire.Errorf("TooManyTags", "A resource can have at most %d tags", service.MaxTags)
 	}
 	return m, nil
 }
@@ -43,12 +46,12 @@ type addTagsInput struct {
 	Tags []keyValue `query:"Tags" wire:"required"`
 }
 
-func (s *Service) addTags(_ context.Context, in *addTagsInput) (*empty, error) {
+func (s *Service) addTags(_ context.Context, in *addTagsInput) (*wire.Empty, error) {
 	given, err := tagMap(in.Tags)
 	if err != nil {
 		return nil, err
 	}
-	return nil, s.locked(func() error {
+	return nil, s.change(func() error {
 		for _, arn := range in.ARNs {
 			tags, err := s.tags(arn)
 			if err != nil {
@@ -57,8 +60,8 @@ func (s *Service) addTags(_ context.Context, in *addTagsInput) (*empty, error) {
 			for key, value := range given {
 				tags[key] = value
 			}
-			if len(tags) > maxTags {
-				return wire.Errorf("TooManyTags", "A resource can have at most %d tags", maxTags)
+			if len(tags) > service.MaxTags {
+				return wire.Errorf("TooManyTags", "A resource can have at most %d tags", service.MaxTags)
 			}
 		}
 		return nil
@@ -70,8 +73,8 @@ type removeTagsInput struct {
 	Keys []string `query:"TagKeys" wire:"required"`
 }
 
-func (s *Service) removeTags(_ context.Context, in *removeTagsInput) (*empty, error) {
-	return nil, s.locked(func() error {
+func (s *Service) removeTags(_ context.Context, in *removeTagsInput) (*wire.Empty, error) {
+	return nil, s.change(func() error {
 		for _, arn := range in.ARNs {
 			tags, err := s.tags(arn)
 			if err != nil {
@@ -90,17 +93,17 @@ type describeTagsInput struct {
 }
 
 type describeTagsOutput struct {
-	TagDescriptions list[tagDescription]
+	TagDescriptions service.List[tagDescription]
 }
 
 type tagDescription struct {
 	ResourceARN string `xml:"ResourceArn"`
-	Tags        list[keyValue]
+	Tags        service.List[keyValue]
 }
 
 func (s *Service) describeTags(_ context.Context, in *describeTagsInput) (*describeTagsOutput, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.document.Lock()
+	defer s.document.Unlock()
 	var out describeTagsOutput
 	for _, arn := range in.ARNs {
 		tags, err := s.tags(arn)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ingot-build/ingot/pkg/localcloud/internal/service"
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/wire"
 )
 
@@ -48,9 +49,16 @@ func (g *targetGroup) delay() time.Duration {
 func (s *Service) targetGroup(arn string) (*targetGroup, error) {
 	g, ok := s.state.TargetGroups[arn]
 	if !ok {
-		return nil, wire.Errorf("TargetGroupNotFound", "One or more target groups not found: '%s'", arn)
+		return nil, absent("target group", arn)
 	}
 	return g, nil
+}
+
+// HasTargetGroup reports whether there is a target group of that ARN.
+func (s *Service) HasTargetGroup(arn string) bool {
+	s.document.Lock()
+	defer s.document.Unlock()
+	return s.state.TargetGroups[arn] != nil
 }
 
 // checkInput are the parameters of health checks. Absent ones leave a group as it is.
@@ -83,7 +91,7 @@ type createTargetGroupInput struct {
 }
 
 type targetGroupsOutput struct {
-	TargetGroups list[targetGroupView]
+	TargetGroups service.List[targetGroupView]
 	NextMarker   string `xml:",omitempty"`
 }
 
@@ -95,8 +103,8 @@ type targetGroupView struct {
 	HealthCheckProtocol        string
 	HealthCheckTimeoutSeconds  int
 	HealthyThresholdCount      int
-	IPAddressType              string       `xml:"IpAddressType"`
-	LoadBalancerARNs           list[string] `xml:"LoadBalancerArns"`
+	IPAddressType              string               `xml:"IpAddressType"`
+	LoadBalancerARNs           service.List[string] `xml:"LoadBalancerArns"`
 	Matcher                    matcher
 	Port                       int
 	Protocol                   string
@@ -149,6 +157,9 @@ func (s *Service) createTargetGroup(_ context.Context, in *createTargetGroupInpu
 	if err := checkName("Target group", in.Name); err != nil {
 		return nil, err
 	}
+	if !s.options.Instances.HasVPC(in.VPCID) {
+		return nil, wire.Errorf("ValidationError", "The VPC ID '%s' is not found", in.VPCID)
+	}
 	tags, err := tagMap(in.Tags)
 	if err != nil {
 		return nil, err
@@ -164,7 +175,7 @@ func (s *Service) createTargetGroup(_ context.Context, in *createTargetGroupInpu
 		return nil, err
 	}
 	out := &targetGroupsOutput{}
-	return out, s.locked(func() error {
+	return out, s.change(func() error {
 		for _, other := range s.state.TargetGroups {
 			if other.Name != g.Name {
 				continue
@@ -247,7 +258,7 @@ type modifyTargetGroupInput struct {
 
 func (s *Service) modifyTargetGroup(_ context.Context, in *modifyTargetGroupInput) (*targetGroupsOutput, error) {
 	out := &targetGroupsOutput{}
-	return out, s.locked(func() error {
+	return out, s.change(func() error {
 		g, err := s.targetGroup(in.ARN)
 		if err != nil {
 			return err
@@ -260,17 +271,14 @@ func (s *Service) modifyTargetGroup(_ context.Context, in *modifyTargetGroupInpu
 	})
 }
 
-func (s *Service) deleteTargetGroup(_ context.Context, in *targetGroupARN) (*empty, error) {
-	return nil, s.locked(func() error {
+func (s *Service) deleteTargetGroup(_ context.Context, in *targetGroupARN) (*wire.Empty, error) {
+	return nil, s.change(func() error {
 		g, ok := s.state.TargetGroups[in.ARN]
 		if !ok {
 			return nil // as on AWS
 		}
 		if len(s.users(g.ARN)) > 0 {
 			return wire.Errorf("ResourceInUse", "Target group '%s' is currently in use by a listener or a rule", g.ARN)
-		}
-		for _, t := range g.Targets {
-			s.forget(g.key(t))
 		}
 		delete(s.state.TargetGroups, g.ARN)
 		return nil
@@ -285,8 +293,8 @@ type describeTargetGroupsInput struct {
 }
 
 func (s *Service) describeTargetGroups(_ context.Context, in *describeTargetGroupsInput) (*targetGroupsOutput, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.document.Lock()
+	defer s.document.Unlock()
 	if in.LoadBalancerARN != "" {
 		if _, err := s.loadBalancer(in.LoadBalancerARN); err != nil {
 			return nil, err
@@ -301,6 +309,9 @@ func (s *Service) describeTargetGroups(_ context.Context, in *describeTargetGrou
 			found = append(found, v)
 		}
 		missing = slices.DeleteFunc(missing, func(name string) bool { return name == g.ARN || name == g.Name })
+	}
+	if len(missing) > 0 && slices.Contains(in.ARNs, missing[0]) {
+		return nil, absent("target group", missing[0])
 	}
 	if len(missing) > 0 {
 		return nil, wire.Errorf("TargetGroupNotFound", "One or more target groups not found: '%s'", missing[0])

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/ingot-build/ingot/pkg/localcloud/internal/service"
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/wire"
 )
 
@@ -61,8 +62,8 @@ type targetsInput struct {
 	Targets []targetDescription `query:"Targets" wire:"required"`
 }
 
-func (s *Service) registerTargets(_ context.Context, in *targetsInput) (*empty, error) {
-	return nil, s.locked(func() error {
+func (s *Service) registerTargets(_ context.Context, in *targetsInput) (*wire.Empty, error) {
+	return nil, s.change(func() error {
 		g, err := s.targetGroup(in.ARN)
 		if err != nil {
 			return err
@@ -91,7 +92,9 @@ func (s *Service) registerTargets(_ context.Context, in *targetsInput) (*empty, 
 				ID: t.ID, Port: t.Port, State: initial, Reason: "Elb.RegistrationInProgress",
 				Description: "Target registration is in progress",
 			}
-			s.watch(g, t)
+			if b, ok := s.backends[g.key(t)]; ok { // It was draining and is registered again.
+				b.passed, b.failed = 0, 0
+			}
 		}
 		return nil
 	})
@@ -103,8 +106,8 @@ func (s *Service) Register(ctx context.Context, targetGroup, instanceID string) 
 	return err
 }
 
-func (s *Service) deregisterTargets(_ context.Context, in *targetsInput) (*empty, error) {
-	return nil, s.locked(func() error {
+func (s *Service) deregisterTargets(_ context.Context, in *targetsInput) (*wire.Empty, error) {
+	return nil, s.change(func() error {
 		g, err := s.targetGroup(in.ARN)
 		if err != nil {
 			return err
@@ -132,31 +135,38 @@ func (s *Service) drain(g *targetGroup, t *target) {
 		"Target deregistration is in progress", now
 	b := s.backends[key]
 	if b == nil || b.inFlight == 0 {
-		s.finishDraining(g, t)
+		g.remove(t)
 		return
 	}
 	b.transport.CloseIdleConnections()
 	time.AfterFunc(g.delay(), func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if t.State == draining && t.DrainingSince.Equal(now) {
-			s.finishDraining(g, t)
-			s.saveHealth()
-		}
+		s.work.Persist(func() error {
+			err := s.change(func() error {
+				if g, ok := s.state.TargetGroups[key.group]; ok {
+					if t := g.target(key.id, key.port); t != nil && t.State == draining && t.DrainingSince.Equal(now) {
+						g.remove(t)
+					}
+				}
+				return nil
+			})
+			if err != nil {
+				s.log.Error("load balancer", "error", err)
+			}
+			return err
+		})
 	})
 }
 
-// finishDraining removes the target and cuts off what is still under way; the caller holds the lock.
-func (s *Service) finishDraining(g *targetGroup, t *target) {
-	s.forget(g.key(t))
+// remove takes a target out of its group. What is still under way there is cut off with its backend.
+func (g *targetGroup) remove(t *target) {
 	g.Targets = slices.DeleteFunc(g.Targets, func(other *target) bool { return other == t })
 }
 
 // TargetHealth returns the state of an instance at a target group's port, with AWS's reason and description: initial,
 // healthy, unhealthy, draining or unused; "" where it is not registered.
 func (s *Service) TargetHealth(targetGroup, instanceID string) (state, reason, description string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.document.Lock()
+	defer s.document.Unlock()
 	g, ok := s.state.TargetGroups[targetGroup]
 	if !ok {
 		return "", "", ""
@@ -174,7 +184,7 @@ type describeTargetHealthInput struct {
 }
 
 type targetHealthOutput struct {
-	Descriptions list[targetHealthDescription] `xml:"TargetHealthDescriptions"`
+	Descriptions service.List[targetHealthDescription] `xml:"TargetHealthDescriptions"`
 }
 
 type targetHealthDescription struct {
@@ -188,8 +198,8 @@ type targetHealthDescription struct {
 }
 
 func (s *Service) describeTargetHealth(_ context.Context, in *describeTargetHealthInput) (*targetHealthOutput, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.document.Lock()
+	defer s.document.Unlock()
 	g, err := s.targetGroup(in.ARN)
 	if err != nil {
 		return nil, err
@@ -243,8 +253,8 @@ func loopbackClient() netip.Addr { return netip.AddrFrom4([4]byte{127, 0, 0, 1})
 
 // TargetGroupARN finds a target group by its name.
 func (s *Service) TargetGroupARN(name string) (arn string, found bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.document.Lock()
+	defer s.document.Unlock()
 	for _, g := range s.state.TargetGroups {
 		if g.Name == name {
 			return g.ARN, true

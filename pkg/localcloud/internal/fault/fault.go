@@ -97,6 +97,15 @@ func (f *Faults) Call(service, action string) wire.Fault {
 	return wire.Dropped
 }
 
+// Lag returns how old reads are that lag.
+func (f *Faults) Lag() time.Duration { return f.Spec().Lag }
+
+// Lags reports whether a call meets a service that is behind.
+func (f *Faults) Lags(service, action string) bool {
+	s := f.Spec()
+	return s.Lag > 0 && s.concerns(service, action)
+}
+
 // fails draws whether a machine or image fails.
 func (f *Faults) fails(kind string, percent func(Spec) int) bool {
 	f.mu.Lock()

@@ -23,6 +23,8 @@ func TestParse(t *testing.T) {
 		"":    {},
 		"off": {text: "off"},
 		"throttle=20% errors=5% drop=1% service=ec2 action=Describe*": {want: Spec{Throttle: 20, Errors: 5, Drop: 1, Service: "ec2", Action: "Describe*"}},
+		"pace=aws":           {want: Spec{Pace: "aws"}},
+		"service=iam lag=2s": {want: Spec{Service: "iam", Lag: 2 * time.Second}},
 		"boot-delay=1m30s boot-fail=50% image-delay=20s image-fail=100% seed=7": {want: Spec{
 			BootDelay: 90 * time.Second, BootFail: 50, ImageDelay: 20 * time.Second, ImageFail: 100, Seed: 7,
 		}},
@@ -55,6 +57,8 @@ func TestParseErrors(t *testing.T) {
 		"kill=":                   "ID of an instance",
 		"seed=x":                  "number",
 		"service=[":               "pattern",
+		"pace=azure":              "want one of aws, aws-best",
+		"pace=":                   "want one of",
 		"colour=red":              "known are throttle, errors",
 		"off throttle=20%":        "off alone",
 	} {
@@ -180,4 +184,74 @@ func TestCompute(t *testing.T) {
 			t.Errorf("a boot that was given up: %v", err)
 		}
 	})
+}
+
+func TestPace(t *testing.T) {
+	const written = 250 << 20 // takes 10 s at a fifth of 125 MiB/s
+	synctest.Test(t, func(t *testing.T) {
+		f := open(t, store.Memory(), "pace=aws boot-delay=3s")
+		memory := &compute.Memory{CommitRunning: true}
+		c := f.Compute(memory)
+		ctx := t.Context()
+		steps := []struct {
+			name string
+			do   func() error
+			aws  time.Duration
+		}{
+			{"create", func() error { _, err := c.Create(ctx, compute.Spec{ID: "i-1"}); return err }, 20 * time.Second},
+			{"stop", func() error { return c.Stop(ctx, "i-1") }, time.Minute},
+			{"start", func() error { _, err := c.Start(ctx, "i-1"); return err }, 17 * time.Second},
+			{"snapshot", func() error { return f.Snapshot(ctx, written, 125) }, 70 * time.Second},
+			{"snapshot of a quick volume", func() error { return f.Snapshot(ctx, written, 1000) }, 61250 * time.Millisecond},
+			{"snapshot of a volume without a throughput", func() error { return f.Snapshot(ctx, written, 0) }, time.Minute},
+			{"registration", func() error { return f.Registration(ctx) }, 10 * time.Second},
+			{"deployment", func() error { return f.Deployment(ctx) }, 5 * time.Second},
+			{"terminate", func() error { return c.Remove(ctx, "i-1") }, time.Minute},
+			{"terminate what is gone", func() error { return c.Remove(ctx, "i-1") }, 0},
+		}
+		for _, pace := range []string{"aws", "off"} {
+			for _, s := range steps {
+				begin := time.Now()
+				err := s.do()
+				want := s.aws
+				if pace == "off" {
+					want = 0
+				}
+				if took := time.Since(begin); took != want || err != nil {
+					t.Errorf("%s at %s: %s, %v, want %s", s.name, pace, took, err, want)
+				}
+			}
+			if err := f.Set(Spec{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+	paces := Paces()
+	for name, times := range map[string][2]time.Duration{
+		"boot": {paces["aws-best"].Boot, paces["aws"].Boot}, "stop": {paces["aws-best"].Stop, paces["aws"].Stop},
+		"snapshot": {paces["aws-best"].Snapshot, paces["aws"].Snapshot}, "registration": {paces["aws-best"].Registration, paces["aws"].Registration},
+	} {
+		if times[0] >= times[1] {
+			t.Errorf("%s takes %s at best, and %s otherwise", name, times[0], times[1])
+		}
+	}
+}
+
+func TestLags(t *testing.T) {
+	f, err := Open(store.Memory())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string][2]bool{"off": {}, "lag=2s": {true, true}, "lag=2s service=iam": {false, true}, "service=iam": {}} {
+		spec, err := Parse(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Set(spec); err != nil {
+			t.Fatal(err)
+		}
+		if got := [2]bool{f.Lags("ec2", "DescribeImages"), f.Lags("iam", "GetRole")}; got != want || f.Lag() != spec.Lag {
+			t.Errorf("%s: EC2 and IAM lag: %v, by %s", text, got, f.Lag())
+		}
+	}
 }

@@ -24,6 +24,10 @@ type Spec struct {
 	// ImageDelay is how much longer an image stays pending, ImageFail how many images of a hundred fail.
 	ImageDelay time.Duration
 	ImageFail  int
+	// Lag is how old reads are of what AWS's services are not always consistent about.
+	Lag time.Duration
+	// Pace names one of [Paces], at which machines, images, targets and deployments take as long as on AWS.
+	Pace paceName
 	// Seed chooses the draws; the same seed has the same calls fail.
 	Seed uint64
 	// Kill are instances whose machines die, once: [Faults] does not keep it.
@@ -40,7 +44,7 @@ func (s *Spec) words() []word {
 	return []word{
 		{"throttle", &s.Throttle}, {"errors", &s.Errors}, {"drop", &s.Drop}, {"service", &s.Service}, {"action", &s.Action},
 		{"boot-delay", &s.BootDelay}, {"boot-fail", &s.BootFail}, {"image-delay", &s.ImageDelay}, {"image-fail", &s.ImageFail},
-		{"seed", &s.Seed}, {"kill", &s.Kill},
+		{"lag", &s.Lag}, {"pace", &s.Pace}, {"seed", &s.Seed}, {"kill", &s.Kill},
 	}
 }
 
@@ -94,6 +98,8 @@ func (w word) set(text string) error {
 			return fmt.Errorf("want a duration such as 20s")
 		}
 		*v = d
+	case *paceName:
+		return v.set(text)
 	case *uint64:
 		n, err := strconv.ParseUint(text, 10, 64)
 		if err != nil {
@@ -125,6 +131,10 @@ func (s Spec) String() string {
 			}
 		case *time.Duration:
 			if *v != 0 {
+				fields = append(fields, fmt.Sprintf("%s=%s", w.name, *v))
+			}
+		case *paceName:
+			if *v != "" {
 				fields = append(fields, fmt.Sprintf("%s=%s", w.name, *v))
 			}
 		case *uint64:

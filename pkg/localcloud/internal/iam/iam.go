@@ -1,20 +1,21 @@
-// Package iam keeps roles, policies, instance profiles and identity providers. They are what Terraform and EC2 ask for; nothing is enforced, since
-// the local cloud has one user, who may do everything.
+// Package iam keeps roles, instance profiles and identity providers, lets callers and services take roles on, and decides what a role
+// may do. The account's one user is its administrator, who may do everything: nobody asks about him.
+//
+// Known gaps: permissions boundaries, session policies and session tags, policies of the account's own, groups and more users. The
+// policies of S3 buckets are kept and shown, and decide nothing.
 package iam
 
 import (
 	"crypto/rand"
-	"encoding/json"
 	"fmt"
-	"maps"
 	"net/http"
 	"net/url"
 	"regexp"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 
+	"github.com/ingot-build/ingot/pkg/localcloud/internal/iam/policy"
+	"github.com/ingot-build/ingot/pkg/localcloud/internal/service"
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/store"
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/wire"
 )
@@ -25,12 +26,15 @@ type Options struct {
 	Account string
 	// Store keeps the state.
 	Store store.Store
+	// Lag says how old reads are that lag; nil where none does.
+	Lag func() time.Duration
 }
 
 // Service is AWS Identity and Access Management.
 type Service struct {
 	account string
 	state   *store.Document[state]
+	past    *Service // this service as it was a while ago; nil where nobody looks
 }
 
 type state struct {
@@ -38,8 +42,9 @@ type state struct {
 	UserID           string
 	Roles            map[string]role            // by name
 	InstanceProfiles map[string]instanceProfile // by name
-	Policies         map[string]policy          // by ARN; customer-managed ones
 	OIDCProviders    map[string]oidcProvider    // by ARN
+	Sessions         map[string]session         // by access key ID
+	TokenKey         []byte                     // signs the tokens of identity providers
 }
 
 // New returns the service with the state that the store has.
@@ -49,75 +54,79 @@ func New(options Options) (*Service, error) {
 		UserID:           newID("AIDA"),
 		Roles:            map[string]role{},
 		InstanceProfiles: map[string]instanceProfile{},
-		Policies:         map[string]policy{},
 		OIDCProviders:    map[string]oidcProvider{},
+		Sessions:         map[string]session{},
 	})
 	if err != nil {
 		return nil, err
 	}
 	s := &Service{account: options.Account, state: document}
-	return s, s.state.Update(func(*state) error { return nil }) // keeps the user's ID
+	if options.Lag != nil {
+		s.past = &Service{account: options.Account, state: document.Past(options.Lag, nil)}
+	}
+	return s, s.state.Update(func(st *state) (err error) { // keeps the user's ID
+		if st.TokenKey == nil {
+			st.TokenKey, err = newTokenKey()
+		}
+		return err
+	})
 }
 
 // API returns the operations for wire.
 func (s *Service) API() wire.Service {
-	return wire.Service{
+	api := wire.Service{
 		Name:      "iam",
 		Protocol:  wire.AWSQuery,
 		Version:   "2010-05-08",
 		Namespace: "https://iam.amazonaws.com/doc/2010-05-08/",
 		Global:    true,
-		Actions: map[string]wire.Action{
-			"AddClientIDToOpenIDConnectProvider":      wire.Do(s.addClientID),
-			"AddRoleToInstanceProfile":                wire.Do(s.addRoleToInstanceProfile),
-			"AttachRolePolicy":                        wire.Do(s.attachRolePolicy),
-			"CreateInstanceProfile":                   wire.Do(s.createInstanceProfile),
-			"CreateOpenIDConnectProvider":             wire.Do(s.createOIDCProvider),
-			"CreatePolicy":                            wire.Do(s.createPolicy),
-			"CreatePolicyVersion":                     wire.Do(s.createPolicyVersion),
-			"CreateRole":                              wire.Do(s.createRole),
-			"DeleteInstanceProfile":                   wire.Do(s.deleteInstanceProfile),
-			"DeleteOpenIDConnectProvider":             wire.Do(s.deleteOIDCProvider),
-			"DeletePolicy":                            wire.Do(s.deletePolicy),
-			"DeletePolicyVersion":                     wire.Do(s.deletePolicyVersion),
-			"DeleteRole":                              wire.Do(s.deleteRole),
-			"DeleteRolePolicy":                        wire.Do(s.deleteRolePolicy),
-			"DetachRolePolicy":                        wire.Do(s.detachRolePolicy),
-			"GetInstanceProfile":                      wire.Do(s.getInstanceProfile),
-			"GetOpenIDConnectProvider":                wire.Do(s.getOIDCProvider),
-			"GetPolicy":                               wire.Do(s.getPolicy),
-			"GetPolicyVersion":                        wire.Do(s.getPolicyVersion),
-			"GetRole":                                 wire.Do(s.getRole),
-			"GetRolePolicy":                           wire.Do(s.getRolePolicy),
-			"GetUser":                                 wire.Do(s.getUser),
-			"ListAttachedRolePolicies":                wire.Do(s.listAttachedRolePolicies),
-			"ListInstanceProfileTags":                 wire.Do(s.listInstanceProfileTags),
-			"ListInstanceProfiles":                    wire.Do(s.listInstanceProfiles),
-			"ListInstanceProfilesForRole":             wire.Do(s.listInstanceProfilesForRole),
-			"ListOpenIDConnectProviderTags":           wire.Do(s.listOIDCProviderTags),
-			"ListOpenIDConnectProviders":              wire.Do(s.listOIDCProviders),
-			"ListPolicies":                            wire.Do(s.listPolicies),
-			"ListPolicyTags":                          wire.Do(s.listPolicyTags),
-			"ListPolicyVersions":                      wire.Do(s.listPolicyVersions),
-			"ListRolePolicies":                        wire.Do(s.listRolePolicies),
-			"ListRoleTags":                            wire.Do(s.listRoleTags),
-			"ListRoles":                               wire.Do(s.listRoles),
-			"PutRolePolicy":                           wire.Do(s.putRolePolicy),
-			"RemoveClientIDFromOpenIDConnectProvider": wire.Do(s.removeClientID),
-			"RemoveRoleFromInstanceProfile":           wire.Do(s.removeRoleFromInstanceProfile),
-			"TagInstanceProfile":                      wire.Do(s.tagInstanceProfile),
-			"TagOpenIDConnectProvider":                wire.Do(s.tagOIDCProvider),
-			"TagPolicy":                               wire.Do(s.tagPolicy),
-			"TagRole":                                 wire.Do(s.tagRole),
-			"UntagInstanceProfile":                    wire.Do(s.untagInstanceProfile),
-			"UntagOpenIDConnectProvider":              wire.Do(s.untagOIDCProvider),
-			"UntagPolicy":                             wire.Do(s.untagPolicy),
-			"UntagRole":                               wire.Do(s.untagRole),
-			"UpdateAssumeRolePolicy":                  wire.Do(s.updateAssumeRolePolicy),
-			"UpdateOpenIDConnectProviderThumbprint":   wire.Do(s.updateThumbprint),
-			"UpdateRole":                              wire.Do(s.updateRole),
-			"UpdateRoleDescription":                   wire.Do(s.updateRoleDescription),
-		},
+		Actions:   s.actions(),
+	}
+	if s.past != nil {
+		api.Past = s.past.actions()
+	}
+	return api
+}
+
+func (s *Service) actions() map[string]wire.Action {
+	return map[string]wire.Action{
+		"AddRoleToInstanceProfile": wire.Do(s.addRoleToInstanceProfile, s.addRole),
+		"AttachRolePolicy":         wire.Do(s.attachRolePolicy, s.managedOfRole),
+		"CreateInstanceProfile": wire.Do(s.createInstanceProfile, func(in *createInstanceProfileInput) []wire.Access {
+			return s.creating("instance-profile", in.Path, in.InstanceProfileName, in.Tags)
+		}),
+		"CreateOpenIDConnectProvider": wire.Do(s.createOIDCProvider, func(in *createOIDCProviderInput) []wire.Access {
+			return s.creating("oidc-provider", "", strings.TrimPrefix(in.URL, "https://"), in.Tags)
+		}),
+		"CreateRole":                    wire.Do(s.createRole, func(in *createRoleInput) []wire.Access { return s.creating("role", in.Path, in.RoleName, in.Tags) }),
+		"DeleteInstanceProfile":         wire.Do(s.deleteInstanceProfile, s.profileNamed),
+		"DeleteOpenIDConnectProvider":   wire.Do(s.deleteOIDCProvider, s.providerNamed),
+		"DeleteRole":                    wire.Do(s.deleteRole, s.roleNamed),
+		"DeleteRolePolicy":              wire.Do(s.deleteRolePolicy, s.policyOfRole),
+		"DetachRolePolicy":              wire.Do(s.detachRolePolicy, s.managedOfRole),
+		"GetInstanceProfile":            wire.Do(s.getInstanceProfile, s.profileNamed),
+		"GetOpenIDConnectProvider":      wire.Do(s.getOIDCProvider, s.providerNamed),
+		"GetRole":                       wire.Do(s.getRole, s.roleNamed),
+		"GetRolePolicy":                 wire.Do(s.getRolePolicy, s.policyOfRole),
+		"GetUser":                       wire.Do(s.getUser, func(in *getUserInput) []wire.Access { return []wire.Access{{Resource: s.UserARN()}} }),
+		"ListAttachedRolePolicies":      wire.Do(s.listAttachedRolePolicies, func(in *listAttachedRolePoliciesInput) []wire.Access { return []wire.Access{s.onRole(in.RoleName)} }),
+		"ListInstanceProfilesForRole":   wire.Do(s.listInstanceProfilesForRole, func(in *listInstanceProfilesForRoleInput) []wire.Access { return []wire.Access{s.onRole(in.RoleName)} }),
+		"ListOpenIDConnectProviders":    wire.DoUnscoped(s.listOIDCProviders),
+		"ListRolePolicies":              wire.Do(s.listRolePolicies, func(in *listRolePoliciesInput) []wire.Access { return []wire.Access{s.onRole(in.RoleName)} }),
+		"ListRoles":                     wire.DoUnscoped(s.listRoles),
+		"PutRolePolicy":                 wire.Do(s.putRolePolicy, func(in *putRolePolicyInput) []wire.Access { return []wire.Access{s.onRole(in.RoleName)} }),
+		"RemoveRoleFromInstanceProfile": wire.Do(s.removeRoleFromInstanceProfile, func(in *profileRoleInput) []wire.Access { return []wire.Access{s.onProfile(in.InstanceProfileName)} }),
+		"TagInstanceProfile": wire.Do(s.tagInstanceProfile, func(in *tagInstanceProfileInput) []wire.Access {
+			return tagged(s.onProfile(in.InstanceProfileName), in.Tags)
+		}),
+		"TagOpenIDConnectProvider": wire.Do(s.tagOIDCProvider, func(in *tagOIDCProviderInput) []wire.Access { return tagged(s.onProvider(in.ARN), in.Tags) }),
+		"TagRole":                  wire.Do(s.tagRole, func(in *tagRoleInput) []wire.Access { return tagged(s.onRole(in.RoleName), in.Tags) }),
+		"UntagInstanceProfile": wire.Do(s.untagInstanceProfile, func(in *untagInstanceProfileInput) []wire.Access {
+			return untagged(s.onProfile(in.InstanceProfileName), in.TagKeys)
+		}),
+		"UntagOpenIDConnectProvider": wire.Do(s.untagOIDCProvider, func(in *untagOIDCProviderInput) []wire.Access { return untagged(s.onProvider(in.ARN), in.TagKeys) }),
+		"UntagRole":                  wire.Do(s.untagRole, func(in *untagRoleInput) []wire.Access { return untagged(s.onRole(in.RoleName), in.TagKeys) }),
+		"UpdateAssumeRolePolicy":     wire.Do(s.updateAssumeRolePolicy, func(in *updateAssumeRolePolicyInput) []wire.Access { return []wire.Access{s.onRole(in.RoleName)} }),
 	}
 }
 
@@ -126,51 +135,19 @@ func (s *Service) arn(kind, path, name string) string {
 	return fmt.Sprintf("arn:aws:iam::%s:%s%s%s", s.account, kind, path, name)
 }
 
-// tag is a tag as the API has it.
-type tag struct {
-	Key   string `query:"Key" wire:"required"`
-	Value string `query:"Value" wire:"required"`
+// tagging returns how tags are refused.
+func tagging() service.Tagging {
+	return service.Tagging{Invalid: "ValidationError", TooMany: &wire.Error{
+		Code: "LimitExceeded", Message: "The number of tags has reached the maximum limit.", Status: http.StatusConflict,
+	}}
 }
 
-// tagList is how answers hold tags.
-type tagList struct {
-	Tags []tag `xml:"member"`
-}
-
-func newTagList(tags map[string]string) *tagList {
+// tagList returns tags as answers hold them; nil where there are none.
+func tagList(tags map[string]string) *service.List[service.Tag] {
 	if len(tags) == 0 {
 		return nil
 	}
-	list := &tagList{}
-	for _, key := range slices.Sorted(maps.Keys(tags)) {
-		list.Tags = append(list.Tags, tag{key, tags[key]})
-	}
-	return list
-}
-
-// setTags adds the tags to the map, which may be nil, and returns it. AWS allows 50 tags.
-func setTags(tags map[string]string, list []tag) (map[string]string, error) {
-	if tags == nil {
-		tags = map[string]string{}
-	}
-	for _, t := range list {
-		if t.Key == "" || len(t.Key) > 128 || len(t.Value) > 256 {
-			return nil, invalid("The tag %q is not valid: a key has 1 to 128 characters, a value up to 256.", t.Key)
-		}
-		tags[t.Key] = t.Value
-	}
-	if len(tags) > 50 {
-		return nil, &wire.Error{
-			Code: "LimitExceeded", Message: "The number of tags has reached the maximum limit.", Status: http.StatusConflict,
-		}
-	}
-	return tags, nil
-}
-
-func removeTags(tags map[string]string, keys []string) {
-	for _, key := range keys {
-		delete(tags, key)
-	}
+	return &service.List[service.Tag]{Members: service.Tags(tags)}
 }
 
 // pageInput is how callers ask for a part of a list.
@@ -185,27 +162,19 @@ type pageOutput struct {
 	Marker      string `xml:",omitempty"`
 }
 
-// page returns the part of the list that is asked for. The marker is the number of items before it.
-func page[T any](items []T, in pageInput) ([]T, pageOutput, error) {
-	start, size := 0, 100
-	if in.Marker != "" {
-		n, err := strconv.Atoi(in.Marker)
-		if err != nil || n < 0 {
-			return nil, pageOutput{}, invalid("Invalid Marker.")
-		}
-		start = min(n, len(items))
-	}
+// page returns the part of the list that is asked for.
+func page[T any](items []T, in pageInput) (service.List[T], pageOutput, error) {
+	size := 100
 	if in.MaxItems != nil {
-		if *in.MaxItems < 1 || *in.MaxItems > 1000 {
-			return nil, pageOutput{}, invalid("Value '%d' at 'maxItems' must be between 1 and 1000", *in.MaxItems)
+		if size = *in.MaxItems; size < 1 || size > 1000 {
+			return service.List[T]{}, pageOutput{}, invalid("Value '%d' at 'maxItems' must be between 1 and 1000", size)
 		}
-		size = *in.MaxItems
 	}
-	end := min(start+size, len(items))
-	if end == len(items) {
-		return items[start:], pageOutput{}, nil
+	part, next, ok := service.Page(items, in.Marker, size)
+	if !ok {
+		return service.List[T]{}, pageOutput{}, invalid("Invalid Marker.")
 	}
-	return items[start:end], pageOutput{IsTruncated: true, Marker: strconv.Itoa(end)}, nil
+	return service.List[T]{Members: part}, pageOutput{IsTruncated: next != "", Marker: next}, nil
 }
 
 func invalid(format string, args ...any) *wire.Error {
@@ -224,7 +193,7 @@ func deleteConflict(format string, args ...any) *wire.Error {
 	return &wire.Error{Code: "DeleteConflict", Message: fmt.Sprintf(format, args...), Status: http.StatusConflict}
 }
 
-// checkName checks the name of a role, a policy or an instance profile.
+// checkName checks the name of a role, an inline policy or an instance profile.
 // See https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html.
 func checkName(field, name string, limit int) error {
 	if len(name) > limit || !regexp.MustCompile(`^[\w+=,.@-]+$`).MatchString(name) {
@@ -246,13 +215,28 @@ func checkPath(path string) (string, error) {
 	return path, nil
 }
 
-// checkDocument checks that a policy document is JSON with statements. What they say is not looked at.
-func checkDocument(document string) error {
-	var parsed struct{ Statement json.RawMessage }
-	if err := json.Unmarshal([]byte(document), &parsed); err != nil || len(parsed.Statement) == 0 {
-		return wire.Errorf("MalformedPolicyDocument", "The policy document is not a JSON object with a Statement.")
+// The sizes that policies of a role can have, without white space. See https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html.
+const (
+	maxInline = 10240 // all inline ones together
+	maxTrust  = 2048
+)
+
+// checkTrust checks a trust policy's document.
+func checkTrust(document string) error {
+	if _, err := parse(document, policy.Trust); err != nil {
+		return err
+	}
+	if documentSize(document) > maxTrust {
+		return limitExceeded("Cannot exceed quota for ACLSizePerRole: %d", maxTrust)
 	}
 	return nil
+}
+
+// documentSize returns the size of a document without white space.
+func documentSize(document string) int { return len(strings.Join(strings.Fields(document), "")) }
+
+func limitExceeded(format string, args ...any) *wire.Error {
+	return &wire.Error{Code: "LimitExceeded", Message: fmt.Sprintf(format, args...), Status: http.StatusConflict}
 }
 
 // encodeDocument encodes a policy document as answers hold it: percent-encoded by RFC 3986.

@@ -20,6 +20,9 @@ import (
 
 const trust = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}`
 
+// inlinePolicy has characters that documents in answers are encoded for.
+const inlinePolicy = `{"Statement":[{"Effect":"Allow","Action":"s3:GetObject","Resource":"arn:aws:s3:::b/a + b"}]}`
+
 // client calls a service as an SDK does.
 type client struct {
 	*iam.Service
@@ -104,7 +107,7 @@ func TestRoleLifeCycle(t *testing.T) {
 	docs := store.Memory()
 	c := start(t, docs)
 	c.must("CreateRole", "RoleName", "web", "Path", "/ingot/", "AssumeRolePolicyDocument", trust, "Tags.member.1.Key", "k", "Tags.member.1.Value", "v")
-	c.must("PutRolePolicy", "RoleName", "web", "PolicyName", "inline", "PolicyDocument", `{"Statement":["a + b"]}`)
+	c.must("PutRolePolicy", "RoleName", "web", "PolicyName", "inline", "PolicyDocument", inlinePolicy)
 	c.must("AttachRolePolicy", "RoleName", "web", "PolicyArn", "arn:aws:iam::aws:policy/service-role/AmazonEC2RoleforSSM")
 	c.must("CreateInstanceProfile", "InstanceProfileName", "web")
 	c.must("AddRoleToInstanceProfile", "InstanceProfileName", "web", "RoleName", "web")
@@ -123,7 +126,7 @@ func TestRoleLifeCycle(t *testing.T) {
 	}
 	inline := values(t, c.must("GetRolePolicy", "RoleName", "web", "PolicyName", "inline"), "PolicyDocument")[0]
 	for name, decode := range map[string]func(string) (string, error){"path": url.PathUnescape, "query": url.QueryUnescape} {
-		if got, err := decode(inline); err != nil || got != `{"Statement":["a + b"]}` {
+		if got, err := decode(inline); err != nil || got != inlinePolicy {
 			t.Errorf("inline policy, decoded as a %s: %q, %v", name, got, err)
 		}
 	}
@@ -139,14 +142,6 @@ func TestRoleLifeCycle(t *testing.T) {
 			t.Errorf("%s: %d of %s, want 1", step.action, len(got), step.want)
 		}
 	}
-	profile, ok := c.InstanceProfile("arn:aws:iam::012345678901:instance-profile/web")
-	if !ok || profile.Role != "web" {
-		t.Errorf("InstanceProfile = %+v, %v", profile, ok)
-	}
-	if _, ok := c.InstanceProfile("arn:aws:iam::999999999999:instance-profile/web"); ok {
-		t.Error("an instance profile of another account is found")
-	}
-
 	conflict := func() {
 		t.Helper()
 		if status, document := c.call("DeleteRole", "RoleName", "web"); status != http.StatusConflict || values(t, document, "Code")[0] != "DeleteConflict" {
@@ -163,42 +158,15 @@ func TestRoleLifeCycle(t *testing.T) {
 	c.must("DeleteInstanceProfile", "InstanceProfileName", "web")
 }
 
-func TestManagedPolicy(t *testing.T) {
-	c := start(t, store.Memory())
-	arn := values(t, c.must("CreatePolicy", "PolicyName", "p", "PolicyDocument", `{"Statement":[1]}`), "Arn")[0]
-	for i := range 4 {
-		c.must("CreatePolicyVersion", "PolicyArn", arn, "PolicyDocument", fmt.Sprintf(`{"Statement":[%d]}`, i), "SetAsDefault", "true")
-	}
-	if status, document := c.call("CreatePolicyVersion", "PolicyArn", arn, "PolicyDocument", `{"Statement":[]}`); status != http.StatusConflict {
-		t.Errorf("a sixth version: %d %s", status, document)
-	}
-	if got := values(t, c.must("GetPolicy", "PolicyArn", arn), "DefaultVersionId"); got[0] != "v5" {
-		t.Errorf("default version %s, want v5", got)
-	}
-	c.createRole("r")
-	c.must("AttachRolePolicy", "RoleName", "r", "PolicyArn", arn)
-	for _, version := range values(t, c.must("ListPolicyVersions", "PolicyArn", arn), "VersionId")[1:] {
-		c.must("DeletePolicyVersion", "PolicyArn", arn, "VersionId", version)
-	}
-	if status, _ := c.call("DeletePolicy", "PolicyArn", arn); status != http.StatusConflict {
-		t.Errorf("delete of an attached policy: %d", status)
-	}
-	c.must("DetachRolePolicy", "RoleName", "r", "PolicyArn", arn)
-	c.must("DeletePolicy", "PolicyArn", arn)
-}
-
 func TestOIDCProvider(t *testing.T) {
 	docs := store.Memory()
 	c := start(t, docs)
 	const arn = "arn:aws:iam::012345678901:oidc-provider/token.example.com/tenant"
 	made := c.must("CreateOpenIDConnectProvider", "Url", "https://token.example.com/tenant", "ClientIDList.member.1", "sts.amazonaws.com",
-		"Tags.member.1.Key", "k", "Tags.member.1.Value", "v")
+		"ThumbprintList.member.1", strings.Repeat("a", 40), "Tags.member.1.Key", "k", "Tags.member.1.Value", "v")
 	if got := values(t, made, "OpenIDConnectProviderArn"); len(got) != 1 || got[0] != arn {
 		t.Errorf("ARN %q, want %q", got, arn)
 	}
-	c.must("AddClientIDToOpenIDConnectProvider", "OpenIDConnectProviderArn", arn, "ClientID", "other")
-	c.must("RemoveClientIDFromOpenIDConnectProvider", "OpenIDConnectProviderArn", arn, "ClientID", "sts.amazonaws.com")
-	c.must("UpdateOpenIDConnectProviderThumbprint", "OpenIDConnectProviderArn", arn, "ThumbprintList.member.1", strings.Repeat("a", 40))
 	c.must("TagOpenIDConnectProvider", "OpenIDConnectProviderArn", arn, "Tags.member.1.Key", "more", "Tags.member.1.Value", "v")
 	c.must("UntagOpenIDConnectProvider", "OpenIDConnectProviderArn", arn, "TagKeys.member.1", "k")
 
@@ -207,10 +175,10 @@ func TestOIDCProvider(t *testing.T) {
 	if diff := cmp.Diff([]string{"token.example.com/tenant"}, values(t, got, "Url")); diff != "" {
 		t.Errorf("URL (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]string{"other", strings.Repeat("a", 40)}, values(t, got, "member")[:2]); diff != "" {
+	if diff := cmp.Diff([]string{"sts.amazonaws.com", strings.Repeat("a", 40)}, values(t, got, "member")[:2]); diff != "" {
 		t.Errorf("client IDs and thumbprints (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]string{"more"}, values(t, c.must("ListOpenIDConnectProviderTags", "OpenIDConnectProviderArn", arn), "Key")); diff != "" {
+	if diff := cmp.Diff([]string{"more"}, values(t, got, "Key")); diff != "" {
 		t.Errorf("tags (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff([]string{arn}, values(t, c.must("ListOpenIDConnectProviders"), "Arn")); diff != "" {
@@ -288,5 +256,63 @@ func TestUserIsKept(t *testing.T) {
 	}
 	if got := values(t, first.must("GetUser"), "Arn"); got[0] != first.UserARN() {
 		t.Errorf("GetUser's ARN %s, want %s", got, first.UserARN())
+	}
+}
+
+// TestPolicies has policies checked: their grammar, and whether AWS has them.
+func TestPolicies(t *testing.T) {
+	c := start(t, store.Memory())
+	c.createRole("web")
+	const malformed = "MalformedPolicyDocument"
+	statement := func(s string) string { return `{"Version":"2012-10-17","Statement":[` + s + `]}` }
+	for _, test := range []struct{ action, parameter, value, want string }{
+		{"UpdateAssumeRolePolicy", "PolicyDocument", trust, ""},
+		{"UpdateAssumeRolePolicy", "PolicyDocument", strings.NewReplacer("[", "", "]", "").Replace(trust), ""},
+		{"UpdateAssumeRolePolicy", "PolicyDocument", strings.Replace(trust, "Allow", "Perhaps", 1), malformed},
+		{"UpdateAssumeRolePolicy", "PolicyDocument", strings.Replace(trust, "2012", "2013", 1), malformed},
+		{"UpdateAssumeRolePolicy", "PolicyDocument", strings.Replace(trust, `"Action"`, `"Resource":"*","Action"`, 1), malformed},
+		{"UpdateAssumeRolePolicy", "PolicyDocument", statement(`{"Effect":"Allow","Action":"sts:AssumeRole"}`), malformed},
+		{"UpdateAssumeRolePolicy", "PolicyDocument", statement(`{"Principal":"*","Action":"sts:AssumeRole"}`), malformed},
+		{"UpdateAssumeRolePolicy", "PolicyDocument", statement(`{"Effect":"Allow","Principal":"*"}`), malformed},
+		{"UpdateAssumeRolePolicy", "PolicyDocument", statement(`"Allow"`), malformed},
+		{"UpdateAssumeRolePolicy", "PolicyDocument", `{}`, malformed},
+		{"UpdateAssumeRolePolicy", "PolicyDocument", "", "ValidationError"},
+		{"PutRolePolicy", "PolicyDocument", statement(`{"Effect":"Deny","NotAction":"s3:*","Resource":"*"}`), ""},
+		{"PutRolePolicy", "PolicyDocument", statement(`{"Effect":"Deny","NotAction":"s3:*"}`), malformed},
+		{"PutRolePolicy", "PolicyDocument", trust, malformed},
+		{"AttachRolePolicy", "PolicyArn", "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore", ""},
+		{"AttachRolePolicy", "PolicyArn", "arn:aws:iam::aws:policy/service-role/AWSCodeDeployRole", ""},
+		{"AttachRolePolicy", "PolicyArn", "arn:aws:iam::aws:policy/AWSCodeDeployRole", "NoSuchEntity"},
+		{"AttachRolePolicy", "PolicyArn", "arn:aws:iam::aws:policy/NoSuchPolicy", "NoSuchEntity"},
+		{"AttachRolePolicy", "PolicyArn", "arn:aws:iam::012345678901:policy/AmazonSSMManagedInstanceCore", "NoSuchEntity"},
+	} {
+		parameters := []string{"RoleName", "web", test.parameter, test.value}
+		if test.action == "PutRolePolicy" {
+			parameters = append(parameters, "PolicyName", "inline")
+		}
+		_, document := c.call(test.action, parameters...)
+		if got := strings.Join(values(t, document, "Code"), " "); got != test.want {
+			t.Errorf("%s %s: %q, want %q", test.action, test.value, got, test.want)
+		}
+	}
+}
+
+func TestInstanceProfileForEC2(t *testing.T) {
+	c := start(t, store.Memory())
+	c.createRole("web")
+	c.must("CreateInstanceProfile", "InstanceProfileName", "web", "Path", "/ci/")
+	const arn = "arn:aws:iam::012345678901:instance-profile/ci/web"
+	for _, usable := range []bool{false, true} {
+		for _, name := range []string{"web", arn} {
+			if got, id, found, ready := c.InstanceProfile(name); got != arn || id == "" || !found || ready != usable {
+				t.Errorf("%s: %s %s %v %v", name, got, id, found, ready)
+			}
+		}
+		if !usable {
+			c.must("AddRoleToInstanceProfile", "InstanceProfileName", "web", "RoleName", "web")
+		}
+	}
+	if _, _, found, _ := c.InstanceProfile("other"); found {
+		t.Error("a profile that there is not is found")
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ingot-build/ingot/pkg/localcloud/internal/service"
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/wire"
 )
 
@@ -18,8 +19,7 @@ const (
 	maxThumbprints = 5
 )
 
-// oidcProvider is somebody else's service whose tokens roles may trust. Nobody signs in with one here: STS has no
-// AssumeRoleWithWebIdentity.
+// oidcProvider is somebody else's service whose tokens roles may trust. This cloud issues them in its place.
 type oidcProvider struct {
 	URL         string // without the scheme
 	ClientIDs   []string
@@ -84,15 +84,15 @@ func checkClientIDs(ids []string) error {
 }
 
 type createOIDCProviderInput struct {
-	URL            string   `query:"Url" wire:"required"`
-	ClientIDList   []string `query:"ClientIDList"`
-	ThumbprintList []string `query:"ThumbprintList"`
-	Tags           []tag    `query:"Tags"`
+	URL            string        `query:"Url" wire:"required"`
+	ClientIDList   []string      `query:"ClientIDList"`
+	ThumbprintList []string      `query:"ThumbprintList"`
+	Tags           []service.Tag `query:"Tags"`
 }
 
 type createOIDCProviderOutput struct {
 	ARN  string `xml:"OpenIDConnectProviderArn"`
-	Tags *tagList
+	Tags *service.List[service.Tag]
 }
 
 func (s *Service) createOIDCProvider(_ context.Context, in *createOIDCProviderInput) (*createOIDCProviderOutput, error) {
@@ -106,12 +106,12 @@ func (s *Service) createOIDCProvider(_ context.Context, in *createOIDCProviderIn
 	if err := checkClientIDs(in.ClientIDList); err != nil {
 		return nil, err
 	}
-	tags, err := setTags(nil, in.Tags)
+	tags, err := tagging().Set(nil, in.Tags)
 	if err != nil {
 		return nil, err
 	}
 	arn := s.arn("oidc-provider", "/", name)
-	return &createOIDCProviderOutput{ARN: arn, Tags: newTagList(tags)}, s.state.Update(func(st *state) error {
+	return &createOIDCProviderOutput{ARN: arn, Tags: tagList(tags)}, s.state.Update(func(st *state) error {
 		if _, ok := st.OIDCProviders[arn]; ok {
 			return alreadyExists("Provider with url %s already exists.", in.URL)
 		}
@@ -131,7 +131,7 @@ type getOIDCProviderOutput struct {
 	ClientIDList   []string `xml:"ClientIDList>member"`
 	ThumbprintList []string `xml:"ThumbprintList>member"`
 	CreateDate     time.Time
-	Tags           *tagList
+	Tags           *service.List[service.Tag]
 }
 
 func (s *Service) getOIDCProvider(_ context.Context, in *oidcProviderInput) (*getOIDCProviderOutput, error) {
@@ -139,7 +139,7 @@ func (s *Service) getOIDCProvider(_ context.Context, in *oidcProviderInput) (*ge
 	return out, s.state.View(func(st state) error {
 		p, err := st.oidcProvider(in.ARN)
 		*out = getOIDCProviderOutput{
-			URL: p.URL, ClientIDList: p.ClientIDs, ThumbprintList: p.Thumbprints, CreateDate: p.Created, Tags: newTagList(p.Tags),
+			URL: p.URL, ClientIDList: p.ClientIDs, ThumbprintList: p.Thumbprints, CreateDate: p.Created, Tags: tagList(p.Tags),
 		}
 		return err
 	})
@@ -171,47 +171,14 @@ func (s *Service) deleteOIDCProvider(_ context.Context, in *oidcProviderInput) (
 	})
 }
 
-type clientIDInput struct {
-	ARN      string `query:"OpenIDConnectProviderArn" wire:"required"`
-	ClientID string `query:"ClientID" wire:"required"`
-}
-
-func (s *Service) addClientID(_ context.Context, in *clientIDInput) (*wire.Empty, error) {
-	return nil, s.updateOIDCProvider(in.ARN, func(p *oidcProvider) error {
-		if !slices.Contains(p.ClientIDs, in.ClientID) {
-			p.ClientIDs = append(p.ClientIDs, in.ClientID)
-		}
-		return checkClientIDs(p.ClientIDs)
-	})
-}
-
-func (s *Service) removeClientID(_ context.Context, in *clientIDInput) (*wire.Empty, error) {
-	return nil, s.updateOIDCProvider(in.ARN, func(p *oidcProvider) error {
-		p.ClientIDs = slices.DeleteFunc(p.ClientIDs, func(id string) bool { return id == in.ClientID })
-		return nil
-	})
-}
-
-type updateThumbprintInput struct {
-	ARN            string   `query:"OpenIDConnectProviderArn" wire:"required"`
-	ThumbprintList []string `query:"ThumbprintList" wire:"required"`
-}
-
-func (s *Service) updateThumbprint(_ context.Context, in *updateThumbprintInput) (*wire.Empty, error) {
-	return nil, s.updateOIDCProvider(in.ARN, func(p *oidcProvider) error {
-		p.Thumbprints = in.ThumbprintList
-		return checkThumbprints(p.Thumbprints)
-	})
-}
-
 type tagOIDCProviderInput struct {
-	ARN  string `query:"OpenIDConnectProviderArn" wire:"required"`
-	Tags []tag  `query:"Tags" wire:"required"`
+	ARN  string        `query:"OpenIDConnectProviderArn" wire:"required"`
+	Tags []service.Tag `query:"Tags" wire:"required"`
 }
 
 func (s *Service) tagOIDCProvider(_ context.Context, in *tagOIDCProviderInput) (*wire.Empty, error) {
 	return nil, s.updateOIDCProvider(in.ARN, func(p *oidcProvider) (err error) {
-		p.Tags, err = setTags(p.Tags, in.Tags)
+		p.Tags, err = tagging().Set(p.Tags, in.Tags)
 		return err
 	})
 }
@@ -223,21 +190,7 @@ type untagOIDCProviderInput struct {
 
 func (s *Service) untagOIDCProvider(_ context.Context, in *untagOIDCProviderInput) (*wire.Empty, error) {
 	return nil, s.updateOIDCProvider(in.ARN, func(p *oidcProvider) error {
-		removeTags(p.Tags, in.TagKeys)
+		p.Tags = service.RemoveTags(p.Tags, in.TagKeys)
 		return nil
-	})
-}
-
-type listOIDCProviderTagsInput struct {
-	ARN string `query:"OpenIDConnectProviderArn" wire:"required"`
-	pageInput
-}
-
-func (s *Service) listOIDCProviderTags(_ context.Context, in *listOIDCProviderTagsInput) (*listTagsOutput, error) {
-	out := &listTagsOutput{}
-	return out, s.state.View(func(st state) error {
-		p, err := st.oidcProvider(in.ARN)
-		out.set(p.Tags)
-		return err
 	})
 }

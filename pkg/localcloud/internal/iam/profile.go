@@ -2,12 +2,10 @@ package iam
 
 import (
 	"context"
-	"maps"
 	"net/http"
-	"slices"
-	"strings"
 	"time"
 
+	"github.com/ingot-build/ingot/pkg/localcloud/internal/service"
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/wire"
 )
 
@@ -19,45 +17,20 @@ type instanceProfile struct {
 	Tags           map[string]string
 }
 
-// InstanceProfile is what EC2 asks about an instance profile.
-type InstanceProfile struct {
-	Name, ARN, ID string
-	// Role is the name of its role; empty where it has none.
-	Role string
-}
-
-// InstanceProfile returns the instance profile with the name or the ARN.
-func (s *Service) InstanceProfile(nameOrARN string) (InstanceProfile, bool) {
-	name := nameOrARN[strings.LastIndex(nameOrARN, "/")+1:]
-	var found InstanceProfile
-	s.state.View(func(st state) error {
-		if p, ok := st.InstanceProfiles[name]; ok {
-			found = InstanceProfile{Name: p.Name, ARN: s.arn("instance-profile", p.Path, p.Name), ID: p.ID, Role: p.Role}
-		}
-		return nil
-	})
-	if found.Name == "" || name != nameOrARN && found.ARN != nameOrARN {
-		return InstanceProfile{}, false
-	}
-	return found, true
-}
-
 type instanceProfileResult struct {
 	Path                string
 	InstanceProfileName string
 	InstanceProfileID   string `xml:"InstanceProfileId"`
 	ARN                 string `xml:"Arn"`
 	CreateDate          time.Time
-	Roles               struct {
-		Members []roleResult `xml:"member"`
-	}
-	Tags *tagList
+	Roles               service.List[roleResult]
+	Tags                *service.List[service.Tag]
 }
 
 func (s *Service) instanceProfileResult(st state, p instanceProfile) instanceProfileResult {
 	result := instanceProfileResult{
 		Path: p.Path, InstanceProfileName: p.Name, InstanceProfileID: p.ID, ARN: s.arn("instance-profile", p.Path, p.Name),
-		CreateDate: p.Created, Tags: newTagList(p.Tags),
+		CreateDate: p.Created, Tags: tagList(p.Tags),
 	}
 	if r, ok := st.Roles[p.Role]; ok {
 		result.Roles.Members = append(result.Roles.Members, s.roleResult(r))
@@ -87,10 +60,23 @@ func (s *Service) updateProfile(name string, change func(*state, *instanceProfil
 	})
 }
 
+// InstanceProfile finds an instance profile by its name or its ARN. EC2 takes one only once it has a role.
+func (s *Service) InstanceProfile(nameOrARN string) (arn, id string, found, usable bool) {
+	s.state.View(func(st state) error {
+		for _, p := range st.InstanceProfiles {
+			if its := s.arn("instance-profile", p.Path, p.Name); nameOrARN == p.Name || nameOrARN == its {
+				arn, id, found, usable = its, p.ID, true, p.Role != ""
+			}
+		}
+		return nil
+	})
+	return arn, id, found, usable
+}
+
 type createInstanceProfileInput struct {
-	InstanceProfileName string `query:"InstanceProfileName" wire:"required"`
-	Path                string `query:"Path"`
-	Tags                []tag  `query:"Tags"`
+	InstanceProfileName string        `query:"InstanceProfileName" wire:"required"`
+	Path                string        `query:"Path"`
+	Tags                []service.Tag `query:"Tags"`
 }
 
 type instanceProfileOutput struct {
@@ -105,7 +91,7 @@ func (s *Service) createInstanceProfile(_ context.Context, in *createInstancePro
 	if err != nil {
 		return nil, err
 	}
-	tags, err := setTags(nil, in.Tags)
+	tags, err := tagging().Set(nil, in.Tags)
 	if err != nil {
 		return nil, err
 	}
@@ -179,22 +165,9 @@ func (s *Service) removeRoleFromInstanceProfile(_ context.Context, in *profileRo
 	})
 }
 
-type listInstanceProfilesInput struct {
-	PathPrefix string `query:"PathPrefix"`
-	pageInput
-}
-
 type listInstanceProfilesOutput struct {
-	InstanceProfiles struct {
-		Members []instanceProfileResult `xml:"member"`
-	}
+	InstanceProfiles service.List[instanceProfileResult]
 	pageOutput
-}
-
-func (s *Service) listInstanceProfiles(_ context.Context, in *listInstanceProfilesInput) (*listInstanceProfilesOutput, error) {
-	return s.findInstanceProfiles(in.pageInput, func(p instanceProfile) bool {
-		return strings.HasPrefix(p.Path, pathPrefix(in.PathPrefix))
-	}, nil)
 }
 
 type listInstanceProfilesForRoleInput struct {
@@ -203,43 +176,31 @@ type listInstanceProfilesForRoleInput struct {
 }
 
 func (s *Service) listInstanceProfilesForRole(_ context.Context, in *listInstanceProfilesForRoleInput) (*listInstanceProfilesOutput, error) {
-	return s.findInstanceProfiles(in.pageInput, func(p instanceProfile) bool { return p.Role == in.RoleName },
-		func(st state) error {
-			_, err := st.role(in.RoleName)
-			return err
-		})
-}
-
-func (s *Service) findInstanceProfiles(
-	in pageInput, matches func(instanceProfile) bool, check func(state) error,
-) (*listInstanceProfilesOutput, error) {
 	out := &listInstanceProfilesOutput{}
 	return out, s.state.View(func(st state) error {
-		if check != nil {
-			if err := check(st); err != nil {
-				return err
-			}
+		if _, err := st.role(in.RoleName); err != nil {
+			return err
 		}
 		var found []instanceProfileResult
-		for _, name := range slices.Sorted(maps.Keys(st.InstanceProfiles)) {
-			if p := st.InstanceProfiles[name]; matches(p) {
+		for _, p := range service.Sorted(st.InstanceProfiles) {
+			if p.Role == in.RoleName {
 				found = append(found, s.instanceProfileResult(st, p))
 			}
 		}
 		var err error
-		out.InstanceProfiles.Members, out.pageOutput, err = page(found, in)
+		out.InstanceProfiles, out.pageOutput, err = page(found, in.pageInput)
 		return err
 	})
 }
 
 type tagInstanceProfileInput struct {
-	InstanceProfileName string `query:"InstanceProfileName" wire:"required"`
-	Tags                []tag  `query:"Tags" wire:"required"`
+	InstanceProfileName string        `query:"InstanceProfileName" wire:"required"`
+	Tags                []service.Tag `query:"Tags" wire:"required"`
 }
 
 func (s *Service) tagInstanceProfile(_ context.Context, in *tagInstanceProfileInput) (*wire.Empty, error) {
 	return nil, s.updateProfile(in.InstanceProfileName, func(_ *state, p *instanceProfile) (err error) {
-		p.Tags, err = setTags(p.Tags, in.Tags)
+		p.Tags, err = tagging().Set(p.Tags, in.Tags)
 		return err
 	})
 }
@@ -251,21 +212,7 @@ type untagInstanceProfileInput struct {
 
 func (s *Service) untagInstanceProfile(_ context.Context, in *untagInstanceProfileInput) (*wire.Empty, error) {
 	return nil, s.updateProfile(in.InstanceProfileName, func(_ *state, p *instanceProfile) error {
-		removeTags(p.Tags, in.TagKeys)
+		p.Tags = service.RemoveTags(p.Tags, in.TagKeys)
 		return nil
-	})
-}
-
-type listInstanceProfileTagsInput struct {
-	InstanceProfileName string `query:"InstanceProfileName" wire:"required"`
-	pageInput
-}
-
-func (s *Service) listInstanceProfileTags(_ context.Context, in *listInstanceProfileTagsInput) (*listTagsOutput, error) {
-	out := &listTagsOutput{}
-	return out, s.state.View(func(st state) error {
-		p, err := st.instanceProfile(in.InstanceProfileName)
-		out.set(p.Tags)
-		return err
 	})
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ingot-build/ingot/pkg/localcloud/internal/iam/policy"
+	"github.com/ingot-build/ingot/pkg/localcloud/internal/service"
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/wire"
 )
 
@@ -34,14 +36,14 @@ type roleResult struct {
 	AssumeRolePolicyDocument string
 	Description              string `xml:",omitempty"`
 	MaxSessionDuration       int
-	Tags                     *tagList
+	Tags                     *service.List[service.Tag]
 }
 
 func (s *Service) roleResult(r role) roleResult {
 	return roleResult{
 		Path: r.Path, RoleName: r.Name, RoleID: r.ID, ARN: s.arn("role", r.Path, r.Name), CreateDate: r.Created,
 		AssumeRolePolicyDocument: encodeDocument(r.Trust), Description: r.Description, MaxSessionDuration: r.MaxSessionSeconds,
-		Tags: newTagList(r.Tags),
+		Tags: tagList(r.Tags),
 	}
 }
 
@@ -69,12 +71,12 @@ func (s *Service) updateRoleState(name string, change func(*role) error) error {
 }
 
 type createRoleInput struct {
-	RoleName                 string `query:"RoleName" wire:"required"`
-	AssumeRolePolicyDocument string `query:"AssumeRolePolicyDocument" wire:"required"`
-	Path                     string `query:"Path"`
-	Description              string `query:"Description"`
-	MaxSessionDuration       *int   `query:"MaxSessionDuration"`
-	Tags                     []tag  `query:"Tags"`
+	RoleName                 string        `query:"RoleName" wire:"required"`
+	AssumeRolePolicyDocument string        `query:"AssumeRolePolicyDocument" wire:"required"`
+	Path                     string        `query:"Path"`
+	Description              string        `query:"Description"`
+	MaxSessionDuration       *int          `query:"MaxSessionDuration"`
+	Tags                     []service.Tag `query:"Tags"`
 }
 
 type roleOutput struct {
@@ -89,14 +91,14 @@ func (s *Service) createRole(_ context.Context, in *createRoleInput) (*roleOutpu
 	if err != nil {
 		return nil, err
 	}
-	if err := checkDocument(in.AssumeRolePolicyDocument); err != nil {
+	if err := checkTrust(in.AssumeRolePolicyDocument); err != nil {
 		return nil, err
 	}
 	session, err := checkMaxSession(in.MaxSessionDuration)
 	if err != nil {
 		return nil, err
 	}
-	tags, err := setTags(nil, in.Tags)
+	tags, err := tagging().Set(nil, in.Tags)
 	if err != nil {
 		return nil, err
 	}
@@ -147,59 +149,24 @@ type listRolesInput struct {
 }
 
 type listRolesOutput struct {
-	Roles []roleResult `xml:"Roles>member"`
+	Roles service.List[roleResult]
 	pageOutput
 }
 
 func (s *Service) listRoles(_ context.Context, in *listRolesInput) (*listRolesOutput, error) {
 	out := &listRolesOutput{}
 	return out, s.state.View(func(st state) error {
-		for _, name := range slices.Sorted(maps.Keys(st.Roles)) {
-			if r := st.Roles[name]; strings.HasPrefix(r.Path, pathPrefix(in.PathPrefix)) {
+		var found []roleResult
+		for _, r := range service.Sorted(st.Roles) {
+			if strings.HasPrefix(r.Path, pathPrefix(in.PathPrefix)) {
 				result := s.roleResult(r)
 				result.Tags = nil // ListRoles leaves the tags out, as on AWS
-				out.Roles = append(out.Roles, result)
+				found = append(found, result)
 			}
 		}
 		var err error
-		out.Roles, out.pageOutput, err = page(out.Roles, in.pageInput)
+		out.Roles, out.pageOutput, err = page(found, in.pageInput)
 		return err
-	})
-}
-
-type updateRoleInput struct {
-	RoleName           string  `query:"RoleName" wire:"required"`
-	Description        *string `query:"Description"`
-	MaxSessionDuration *int    `query:"MaxSessionDuration"`
-}
-
-func (s *Service) updateRole(_ context.Context, in *updateRoleInput) (*updateRoleOutput, error) {
-	return &updateRoleOutput{}, s.updateRoleState(in.RoleName, func(r *role) error {
-		if in.Description != nil {
-			r.Description = *in.Description
-		}
-		session, err := checkMaxSession(in.MaxSessionDuration)
-		if in.MaxSessionDuration != nil {
-			r.MaxSessionSeconds = session
-		}
-		return err
-	})
-}
-
-// updateRoleOutput is encoded as an empty result element, unlike wire.Empty, since clients look for it.
-type updateRoleOutput struct{}
-
-type updateRoleDescriptionInput struct {
-	RoleName    string `query:"RoleName" wire:"required"`
-	Description string `query:"Description" wire:"required"`
-}
-
-func (s *Service) updateRoleDescription(_ context.Context, in *updateRoleDescriptionInput) (*roleOutput, error) {
-	out := &roleOutput{}
-	return out, s.updateRoleState(in.RoleName, func(r *role) error {
-		r.Description = in.Description
-		out.Role = s.roleResult(*r)
-		return nil
 	})
 }
 
@@ -209,7 +176,7 @@ type updateAssumeRolePolicyInput struct {
 }
 
 func (s *Service) updateAssumeRolePolicy(_ context.Context, in *updateAssumeRolePolicyInput) (*wire.Empty, error) {
-	if err := checkDocument(in.PolicyDocument); err != nil {
+	if err := checkTrust(in.PolicyDocument); err != nil {
 		return nil, err
 	}
 	return nil, s.updateRoleState(in.RoleName, func(r *role) error {
@@ -241,13 +208,13 @@ func (s *Service) deleteRole(_ context.Context, in *roleNameInput) (*wire.Empty,
 }
 
 type tagRoleInput struct {
-	RoleName string `query:"RoleName" wire:"required"`
-	Tags     []tag  `query:"Tags" wire:"required"`
+	RoleName string        `query:"RoleName" wire:"required"`
+	Tags     []service.Tag `query:"Tags" wire:"required"`
 }
 
 func (s *Service) tagRole(_ context.Context, in *tagRoleInput) (*wire.Empty, error) {
 	return nil, s.updateRoleState(in.RoleName, func(r *role) (err error) {
-		r.Tags, err = setTags(r.Tags, in.Tags)
+		r.Tags, err = tagging().Set(r.Tags, in.Tags)
 		return err
 	})
 }
@@ -259,34 +226,8 @@ type untagRoleInput struct {
 
 func (s *Service) untagRole(_ context.Context, in *untagRoleInput) (*wire.Empty, error) {
 	return nil, s.updateRoleState(in.RoleName, func(r *role) error {
-		removeTags(r.Tags, in.TagKeys)
+		r.Tags = service.RemoveTags(r.Tags, in.TagKeys)
 		return nil
-	})
-}
-
-type listRoleTagsInput struct {
-	RoleName string `query:"RoleName" wire:"required"`
-	pageInput
-}
-
-// listTagsOutput is the answer of the operations that list tags; there are never more than fit.
-type listTagsOutput struct {
-	Tags tagList
-	pageOutput
-}
-
-func (o *listTagsOutput) set(tags map[string]string) {
-	if list := newTagList(tags); list != nil {
-		o.Tags = *list
-	}
-}
-
-func (s *Service) listRoleTags(_ context.Context, in *listRoleTagsInput) (*listTagsOutput, error) {
-	out := &listTagsOutput{}
-	return out, s.state.View(func(st state) error {
-		r, err := st.role(in.RoleName)
-		out.set(r.Tags)
-		return err
 	})
 }
 
@@ -304,11 +245,18 @@ func (s *Service) putRolePolicy(_ context.Context, in *putRolePolicyInput) (*wir
 	if err := checkName("policyName", in.PolicyName, 128); err != nil {
 		return nil, err
 	}
-	if err := checkDocument(in.PolicyDocument); err != nil {
+	if _, err := parse(in.PolicyDocument, policy.Identity); err != nil {
 		return nil, err
 	}
 	return nil, s.updateRoleState(in.RoleName, func(r *role) error {
 		r.Inline[in.PolicyName] = in.PolicyDocument
+		size := 0
+		for _, document := range r.Inline {
+			size += documentSize(document)
+		}
+		if size > maxInline {
+			return limitExceeded("Maximum policy size of %d bytes exceeded for role %s", maxInline, r.Name)
+		}
 		return nil
 	})
 }
@@ -354,13 +302,8 @@ type listRolePoliciesInput struct {
 }
 
 type listRolePoliciesOutput struct {
-	PolicyNames memberList
+	PolicyNames service.List[string]
 	pageOutput
-}
-
-// memberList is a list that is encoded even where it is empty.
-type memberList struct {
-	Members []string `xml:"member"`
 }
 
 func (s *Service) listRolePolicies(_ context.Context, in *listRolePoliciesInput) (*listRolePoliciesOutput, error) {
@@ -370,7 +313,7 @@ func (s *Service) listRolePolicies(_ context.Context, in *listRolePoliciesInput)
 		if err != nil {
 			return err
 		}
-		out.PolicyNames.Members, out.pageOutput, err = page(slices.Sorted(maps.Keys(r.Inline)), in.pageInput)
+		out.PolicyNames, out.pageOutput, err = page(slices.Sorted(maps.Keys(r.Inline)), in.pageInput)
 		return err
 	})
 }
@@ -386,10 +329,9 @@ func (s *Service) attachRolePolicy(_ context.Context, in *attachRolePolicyInput)
 		if err != nil {
 			return err
 		}
-		if !isAWSManaged(in.PolicyARN) {
-			if _, err := st.policy(in.PolicyARN); err != nil {
-				return err
-			}
+		if !isManagedPolicy(in.PolicyARN) {
+			return noSuchEntity("Policy %s does not exist or is not attachable. (This local cloud knows those of AWS's policies that "+
+				"instances and pipelines have, and no others.)", in.PolicyARN)
 		}
 		if !slices.Contains(r.Attached, in.PolicyARN) {
 			r.Attached = append(r.Attached, in.PolicyARN)
@@ -423,9 +365,7 @@ type attachedPolicy struct {
 }
 
 type listAttachedRolePoliciesOutput struct {
-	AttachedPolicies struct {
-		Members []attachedPolicy `xml:"member"`
-	}
+	AttachedPolicies service.List[attachedPolicy]
 	pageOutput
 }
 
@@ -443,21 +383,7 @@ func (s *Service) listAttachedRolePolicies(_ context.Context, in *listAttachedRo
 				attached = append(attached, attachedPolicy{pathAndName[strings.LastIndex(pathAndName, "/")+1:], arn})
 			}
 		}
-		out.AttachedPolicies.Members, out.pageOutput, err = page(attached, in.pageInput)
+		out.AttachedPolicies, out.pageOutput, err = page(attached, in.pageInput)
 		return err
 	})
-}
-
-// RoleTrusts reports whether there is a role of that ARN, and whether its trust policy names the service, such as
-// "codedeploy.amazonaws.com".
-func (s *Service) RoleTrusts(roleARN, service string) (found, trusts bool) {
-	s.state.View(func(st state) error {
-		for _, r := range st.Roles {
-			if s.arn("role", r.Path, r.Name) == roleARN {
-				found, trusts = true, strings.Contains(r.Trust, `"`+service+`"`)
-			}
-		}
-		return nil
-	})
-	return found, trusts
 }

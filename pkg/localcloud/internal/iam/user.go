@@ -3,6 +3,8 @@ package iam
 import (
 	"context"
 	"time"
+
+	"github.com/ingot-build/ingot/pkg/localcloud/internal/wire"
 )
 
 // UserName is the name of the account's one user.
@@ -35,7 +37,10 @@ type getUserOutput struct {
 	}
 }
 
-func (s *Service) getUser(_ context.Context, in *getUserInput) (*getUserOutput, error) {
+func (s *Service) getUser(ctx context.Context, in *getUserInput) (*getUserOutput, error) {
+	if _, session := wire.CallerOf(ctx); session && in.UserName == "" {
+		return nil, invalid("Must specify userName when calling with non-User credentials")
+	}
 	if in.UserName != "" && in.UserName != UserName {
 		return nil, noSuchEntity("The user with name %s cannot be found.", in.UserName)
 	}

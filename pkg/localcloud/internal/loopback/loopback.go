@@ -9,10 +9,14 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 	"syscall"
+
+	"github.com/ingot-build/ingot/pkg/localcloud/internal/store"
 )
 
 // EndpointPort is the port of a cloud's endpoint, the one that AWS emulators have in common.
@@ -73,6 +77,9 @@ func ParseBlock(s string) (Block, error) {
 // String returns the block's prefix.
 func (b Block) String() string { return b.prefix.String() }
 
+// Prefix returns what the text form of every address of the block begins with, such as "127.80.12.".
+func (b Block) Prefix() string { return strings.TrimSuffix(b.prefix.Addr().String(), "0") }
+
 // MarshalText implements encoding.TextMarshaler.
 func (b Block) MarshalText() ([]byte, error) {
 	if !b.prefix.IsValid() {
@@ -116,21 +123,12 @@ const (
 // ErrExhausted says that every address of the block is taken.
 var ErrExhausted = errors.New("no free address in the cloud's block")
 
-// store keeps a pool's state.
-type store interface {
-	Load(name string, into any) (found bool, err error)
-	Save(name string, from any) error
-}
-
 const storeName = "addresses"
 
 // Pool hands out a block's addresses. It remembers them in its store.
 type Pool struct {
 	block Block
-	store store
-
-	mu    sync.Mutex
-	state poolState
+	state *store.Document[poolState]
 }
 
 type poolState struct {
@@ -141,72 +139,50 @@ type poolState struct {
 }
 
 // NewPool returns the pool of a block, with what was handed out before.
-func NewPool(block Block, s store) (*Pool, error) {
-	p := &Pool{block: block, store: s}
-	if _, err := s.Load(storeName, &p.state); err != nil {
+func NewPool(block Block, s store.Store) (*Pool, error) {
+	state, err := store.Open(s, storeName, poolState{Owners: map[netip.Addr]string{}})
+	if err != nil {
 		return nil, fmt.Errorf("load addresses: %w", err)
 	}
-	if p.state.Owners == nil {
-		p.state.Owners = map[netip.Addr]string{}
-	}
-	for addr := range p.state.Owners { // of a block that the cloud has left
-		if !block.Contains(addr) {
-			delete(p.state.Owners, addr)
-		}
-	}
-	return p, nil
+	maps.DeleteFunc(state.Value().Owners, func(addr netip.Addr, _ string) bool {
+		return !block.Contains(addr) // of a block that the cloud has left
+	})
+	return &Pool{block, state}, nil
 }
 
 // Allocate returns a free address and remembers its owner, which may hold several.
 // It fails with [ErrExhausted] when there is none.
 func (p *Pool) Allocate(owner string) (netip.Addr, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	const span = lastHost - firstHost + 1
-	start := max(p.state.Last+1, firstHost) - firstHost
-	for i := range span {
-		n := firstHost + (start+i)%span
-		addr := p.block.host(n)
-		if _, taken := p.state.Owners[addr]; taken {
-			continue
+	var found netip.Addr
+	err := p.state.Update(func(st *poolState) error {
+		start := max(st.Last+1, firstHost) - firstHost
+		for i := range span {
+			n := firstHost + (start+i)%span
+			addr := p.block.host(n)
+			if _, taken := st.Owners[addr]; !taken {
+				st.Owners[addr], st.Last, found = owner, n, addr
+				return nil
+			}
 		}
-		last := p.state.Last
-		p.state.Owners[addr], p.state.Last = owner, n
-		if err := p.store.Save(storeName, p.state); err != nil {
-			delete(p.state.Owners, addr)
-			p.state.Last = last
-			return netip.Addr{}, fmt.Errorf("allocate address for %q: %w", owner, err)
-		}
-		return addr, nil
+		return ErrExhausted
+	})
+	if err != nil {
+		return netip.Addr{}, fmt.Errorf("allocate address for %q: %w", owner, err)
 	}
-	return netip.Addr{}, fmt.Errorf("allocate address for %q: %w", owner, ErrExhausted)
+	return found, nil
 }
 
 // Release gives an address back. Releasing one that is free changes nothing.
 func (p *Pool) Release(addr netip.Addr) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	owner, taken := p.state.Owners[addr]
-	if !taken {
+	err := p.state.Update(func(st *poolState) error {
+		delete(st.Owners, addr)
 		return nil
-	}
-	delete(p.state.Owners, addr)
-	if err := p.store.Save(storeName, p.state); err != nil {
-		p.state.Owners[addr] = owner
+	})
+	if err != nil {
 		return fmt.Errorf("release address %s: %w", addr, err)
 	}
 	return nil
-}
-
-// Owners returns who holds which address.
-func (p *Pool) Owners() map[netip.Addr]string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	owners := make(map[netip.Addr]string, len(p.state.Owners))
-	for addr, owner := range p.state.Owners {
-		owners[addr] = owner
-	}
-	return owners
 }
 
 // Opener listens on a TCP address.

@@ -131,13 +131,13 @@ func TestPool(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := map[netip.Addr]string{netip.MustParseAddr("127.80.3.3"): "i-2", netip.MustParseAddr("127.80.3.4"): "i-3"}
-	if diff := cmp.Diff(want, p.Owners(), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
+	if diff := cmp.Diff(want, p.state.Value().Owners, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
 		t.Errorf("owners after a restart (-want +got):\n%s", diff)
 	}
 
 	s.fail = errors.New("disk full")
-	if _, err := p.Allocate("i-4"); !errors.Is(err, s.fail) || len(p.Owners()) != 2 {
-		t.Errorf("allocate that cannot be saved: %v, owners %v", err, p.Owners())
+	if _, err := p.Allocate("i-4"); !errors.Is(err, s.fail) || len(p.state.Value().Owners) != 2 {
+		t.Errorf("allocate that cannot be saved: %v, owners %v", err, p.state.Value().Owners)
 	}
 	s.fail = nil
 	for range lastHost - firstHost + 1 - 2 {

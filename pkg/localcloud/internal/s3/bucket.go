@@ -90,15 +90,10 @@ func (s *Service) createBucket(w http.ResponseWriter, r *request) error {
 		return fail(http.StatusBadRequest, "IllegalLocationConstraintException",
 			"The %s location constraint is incompatible for the region specific endpoint this request was sent to.", location)
 	}
-	ownership := r.Header.Get("X-Amz-Object-Ownership")
-	if ownership == "" {
-		ownership = "BucketOwnerEnforced"
-	}
 	created := &bucket{
 		Created: now(), Objects: map[string][]object{},
 		// The settings that AWS gives every new bucket.
 		Settings: map[string]string{
-			"ownershipControls": ownershipDocument(ownership),
 			"publicAccessBlock": "<PublicAccessBlockConfiguration xmlns=\"" + namespace + "\"><BlockPublicAcls>true</BlockPublicAcls>" +
 				"<IgnorePublicAcls>true</IgnorePublicAcls><BlockPublicPolicy>true</BlockPublicPolicy>" +
 				"<RestrictPublicBuckets>true</RestrictPublicBuckets></PublicAccessBlockConfiguration>",
@@ -124,10 +119,6 @@ func (s *Service) createBucket(w http.ResponseWriter, r *request) error {
 	return nil
 }
 
-func ownershipDocument(ownership string) string {
-	return "<OwnershipControls xmlns=\"" + namespace + "\"><Rule><ObjectOwnership>" + ownership + "</ObjectOwnership></Rule></OwnershipControls>"
-}
-
 func (s *Service) headBucket(w http.ResponseWriter, r *request) error {
 	return s.view(r, func(*bucket) error {
 		w.Header().Set("X-Amz-Bucket-Region", s.options.Region)
@@ -136,10 +127,14 @@ func (s *Service) headBucket(w http.ResponseWriter, r *request) error {
 }
 
 func (s *Service) deleteBucket(w http.ResponseWriter, r *request) error {
+	var unused []string
 	err := s.state.Update(func(st *state) error {
 		b, err := st.find(r.bucket)
 		if err != nil {
 			return err
+		}
+		for _, u := range b.Uploads {
+			unused = append(unused, u.files()...)
 		}
 		if len(b.Objects) > 0 {
 			message := "The bucket you tried to delete is not empty"
@@ -151,11 +146,7 @@ func (s *Service) deleteBucket(w http.ResponseWriter, r *request) error {
 		delete(st.Buckets, r.bucket)
 		return nil
 	})
-	if err != nil {
-		return err
-	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+	return s.removed(w, unused, err)
 }
 
 // setting is a sub-resource of a bucket whose document is kept as it is.
@@ -170,9 +161,9 @@ type setting struct {
 	missing, message string
 }
 
-// settings returns the sub-resources of a bucket. Those without a root cannot be put.
-func (s *Service) settings(name string) (setting, bool) {
-	all := map[string]setting{
+// setting returns a sub-resource of a bucket.
+func (s *Service) setting(name string) setting {
+	return map[string]setting{
 		"accelerate": {fixed: "<AccelerateConfiguration xmlns=\"" + namespace + "\"/>"},
 		"acl": {fixed: "<AccessControlPolicy xmlns=\"" + namespace + "\"><Owner><ID>" + s.options.Account + "</ID></Owner><AccessControlList>" +
 			"<Grant><Grantee xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" xsi:type=\"CanonicalUser\"><ID>" + s.options.Account +
@@ -187,14 +178,10 @@ func (s *Service) settings(name string) (setting, bool) {
 		"lifecycle": {
 			root: "LifecycleConfiguration", missing: "NoSuchLifecycleConfiguration", message: "The lifecycle configuration does not exist",
 		},
-		"location":     {fixed: "<LocationConstraint xmlns=\"" + namespace + "\">" + locationOf(s.options.Region) + "</LocationConstraint>"},
-		"logging":      {fixed: "<BucketLoggingStatus xmlns=\"" + namespace + "\"/>"},
-		"notification": {fixed: "<NotificationConfiguration xmlns=\"" + namespace + "\"/>"},
+		"location": {fixed: "<LocationConstraint xmlns=\"" + namespace + "\">" + locationOf(s.options.Region) + "</LocationConstraint>"},
+		"logging":  {fixed: "<BucketLoggingStatus xmlns=\"" + namespace + "\"/>"},
 		"object-lock": {
 			missing: "ObjectLockConfigurationNotFoundError", message: "Object Lock configuration does not exist for this bucket",
-		},
-		"ownershipControls": {
-			root: "OwnershipControls", missing: "OwnershipControlsNotFoundError", message: "The bucket ownership controls were not found",
 		},
 		"policy": {missing: "NoSuchBucketPolicy", message: "The bucket policy does not exist"},
 		"publicAccessBlock": {
@@ -211,9 +198,7 @@ func (s *Service) settings(name string) (setting, bool) {
 		"website": {
 			missing: "NoSuchWebsiteConfiguration", message: "The specified bucket does not have a website configuration",
 		},
-	}
-	found, ok := all[name]
-	return found, ok
+	}[name]
 }
 
 func locationOf(region string) string {
@@ -223,33 +208,8 @@ func locationOf(region string) string {
 	return region
 }
 
-// settingRoute returns the handler of a call about a bucket's settings, or nil.
-func (s *Service) settingRoute(r *request) handler {
-	if r.sub == "versioning" {
-		switch r.Method {
-		case http.MethodGet:
-			return s.getVersioning
-		case http.MethodPut:
-			return s.putVersioning
-		}
-		return nil
-	}
-	setting, ok := s.settings(r.sub)
-	changeable := setting.root != "" || r.sub == "policy"
-	switch {
-	case !ok:
-		return nil
-	case r.Method == http.MethodGet:
-		return func(w http.ResponseWriter, r *request) error { return s.getSetting(w, r, setting) }
-	case r.Method == http.MethodPut && changeable:
-		return func(w http.ResponseWriter, r *request) error { return s.putSetting(w, r, setting) }
-	case r.Method == http.MethodDelete && changeable:
-		return s.deleteSetting
-	}
-	return nil
-}
-
-func (s *Service) getSetting(w http.ResponseWriter, r *request, of setting) error {
+func (s *Service) getSetting(w http.ResponseWriter, r *request) error {
+	of := s.setting(r.sub)
 	var document string
 	err := s.view(r, func(b *bucket) error {
 		document = of.fixed
@@ -275,7 +235,8 @@ func (s *Service) getSetting(w http.ResponseWriter, r *request, of setting) erro
 	return answerRaw(w, "application/xml", document)
 }
 
-func (s *Service) putSetting(w http.ResponseWriter, r *request, of setting) error {
+func (s *Service) putSetting(w http.ResponseWriter, r *request) error {
+	of := s.setting(r.sub)
 	data, err := r.document()
 	if err != nil {
 		return err

@@ -97,13 +97,9 @@ type content struct {
 }
 
 func (s *Service) listObjects(w http.ResponseWriter, r *request) error {
-	v2 := r.query.Get("list-type") == "2"
-	after := r.query.Get("marker")
-	if v2 {
-		after = r.query.Get("start-after")
-		if token := r.query.Get("continuation-token"); token != "" {
-			after = token
-		}
+	after := r.query.Get("start-after")
+	if token := r.query.Get("continuation-token"); token != "" {
+		after = token
 	}
 	l, err := newListing(r, after)
 	if err != nil {
@@ -113,21 +109,19 @@ func (s *Service) listObjects(w http.ResponseWriter, r *request) error {
 		XMLName               xml.Name `xml:"http://s3.amazonaws.com/doc/2006-03-01/ ListBucketResult"`
 		Name                  string
 		Prefix                string
-		Delimiter             string  `xml:",omitempty"`
-		Marker                *string `xml:",omitempty"`
-		NextMarker            string  `xml:",omitempty"`
-		StartAfter            string  `xml:",omitempty"`
-		ContinuationToken     string  `xml:",omitempty"`
-		NextContinuationToken string  `xml:",omitempty"`
-		EncodingType          string  `xml:",omitempty"`
-		KeyCount              *int    `xml:",omitempty"`
+		Delimiter             string `xml:",omitempty"`
+		StartAfter            string `xml:",omitempty"`
+		ContinuationToken     string `xml:",omitempty"`
+		NextContinuationToken string `xml:",omitempty"`
+		EncodingType          string `xml:",omitempty"`
+		KeyCount              int
 		MaxKeys               int
 		IsTruncated           bool
 		Contents              []content
 		CommonPrefixes        []commonPrefix
 	}{
 		Name: r.bucket, Prefix: l.encode(l.prefix), Delimiter: l.encode(l.delimiter), EncodingType: r.query.Get("encoding-type"),
-		MaxKeys: l.limit,
+		StartAfter: l.encode(r.query.Get("start-after")), ContinuationToken: r.query.Get("continuation-token"), MaxKeys: l.limit,
 	}
 	err = s.view(r, func(b *bucket) error {
 		var keys []string
@@ -140,7 +134,7 @@ func (s *Service) listObjects(w http.ResponseWriter, r *request) error {
 		for _, key := range l.keys {
 			o, _ := b.current(key)
 			c := content{Key: l.encode(key), LastModified: o.Modified, ETag: o.ETag, Size: o.Size, StorageClass: "STANDARD"}
-			if !v2 || r.query.Get("fetch-owner") == "true" {
+			if r.query.Get("fetch-owner") == "true" {
 				c.Owner = s.owner()
 			}
 			out.Contents = append(out.Contents, c)
@@ -151,19 +145,9 @@ func (s *Service) listObjects(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	out.CommonPrefixes, out.IsTruncated = l.commonPrefixes(), l.truncated
-	if v2 {
-		count := len(l.keys) + len(l.prefixes)
-		out.KeyCount, out.StartAfter = &count, l.encode(r.query.Get("start-after"))
-		out.ContinuationToken = r.query.Get("continuation-token")
-		if l.truncated {
-			out.NextContinuationToken = l.last
-		}
-	} else {
-		marker := l.encode(r.query.Get("marker"))
-		out.Marker = &marker
-		if l.truncated {
-			out.NextMarker = l.encode(l.last)
-		}
+	out.KeyCount = len(l.keys) + len(l.prefixes)
+	if l.truncated {
+		out.NextContinuationToken = l.last
 	}
 	return answer(w, out)
 }

@@ -1,20 +1,17 @@
 package s3
 
 import (
-	"crypto/md5"
 	"crypto/sha1"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/xml"
-	"errors"
 	"fmt"
 	"hash"
 	"hash/crc32"
 	"hash/crc64"
 	"io"
-	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -50,59 +47,50 @@ func (n *nvme) Reset()              { n.sum = 0 }
 func (n *nvme) Size() int           { return crc64.Size }
 func (n *nvme) BlockSize() int      { return 1 }
 
-// checksumPrefix begins the headers of checksums.
-const checksumPrefix = "X-Amz-Checksum-"
+// What the headers of checksums and of metadata begin with.
+const (
+	checksumPrefix = "X-Amz-Checksum-"
+	metadataPrefix = "X-Amz-Meta-"
+)
 
 // upload writes the body to a file of its own and checks it against every checksum that came with it.
-func (s *Service) upload(r *request) (o object, err error) {
-	o = object{File: newID(), Headers: map[string]string{}}
-	file, err := os.OpenFile(s.file(o.File), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return object{}, fmt.Errorf("keep the object: %w", err)
-	}
-	defer func() {
-		err = errors.Join(err, file.Close())
-		if err != nil {
-			os.Remove(s.file(o.File))
-		}
-	}()
-	sum := md5.New()
-	writers := []io.Writer{file, sum}
-	hashes := map[string]hash.Hash{}
+func (s *Service) upload(r *request) (object, error) {
+	var sent []string
 	announced := r.Header.Get("X-Amz-Trailer") // the checksum that follows the body
-	for name, make := range checksums() {
-		header := checksumPrefix + name
-		if r.Header.Get(header) != "" || strings.EqualFold(announced, header) {
-			hashes[header] = make()
-			writers = append(writers, hashes[header])
+	for name := range checksums() {
+		if header := checksumPrefix + name; r.Header.Get(header) != "" || strings.EqualFold(announced, header) {
+			sent = append(sent, header)
 		}
 	}
-	o.Size, err = io.Copy(io.MultiWriter(writers...), io.LimitReader(r.Body, maxObject+1))
+	o, err := s.write(io.LimitReader(r.Body, maxObject+1), sent)
 	if err != nil {
 		return object{}, err
 	}
+	if err := r.checkContent(o); err != nil {
+		s.removeFiles([]string{o.File})
+		return object{}, err
+	}
+	return o, nil
+}
+
+// checkContent checks what was written against what the call says of it.
+func (r *request) checkContent(o object) error {
 	if o.Size > maxObject {
-		return object{}, fail(http.StatusBadRequest, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed object size.")
+		return fail(http.StatusBadRequest, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed object size.")
 	}
-	if want := r.Header.Get("Content-Md5"); want != "" && want != base64.StdEncoding.EncodeToString(sum.Sum(nil)) {
-		return object{}, fail(http.StatusBadRequest, "BadDigest", "The Content-MD5 you specified did not match what we received.")
+	if want, err := base64.StdEncoding.DecodeString(r.Header.Get("Content-Md5")); err != nil || len(want) > 0 && `"`+hex.EncodeToString(want)+`"` != o.ETag {
+		return fail(http.StatusBadRequest, "BadDigest", "The Content-MD5 you specified did not match what we received.")
 	}
-	for header, h := range hashes {
+	for header, got := range o.Headers {
 		want := r.Header.Get(header)
 		if want == "" {
 			want = r.Trailer.Get(header)
 		}
-		if got := base64.StdEncoding.EncodeToString(h.Sum(nil)); got != want {
-			return object{}, fail(http.StatusBadRequest, "BadDigest", "The %s you specified did not match what we received.",
-				strings.ToLower(header))
+		if got != want {
+			return fail(http.StatusBadRequest, "BadDigest", "The %s you specified did not match what we received.", strings.ToLower(header))
 		}
-		o.Headers[header] = want
 	}
-	if err := file.Sync(); err != nil {
-		return object{}, fmt.Errorf("keep the object: %w", err)
-	}
-	o.ETag = `"` + hex.EncodeToString(sum.Sum(nil)) + `"`
-	return o, nil
+	return nil
 }
 
 // keepHeaders keeps the headers that a later GET answers.
@@ -115,7 +103,7 @@ func (o *object) keepHeaders(r *request) {
 			if encoding := strings.TrimSpace(strings.Join(kept, ",")); encoding != "" {
 				o.Headers[name] = encoding
 			}
-		case strings.HasPrefix(name, "X-Amz-Meta-"),
+		case strings.HasPrefix(name, metadataPrefix),
 			slices.Contains([]string{"Content-Type", "Cache-Control", "Content-Disposition", "Content-Language", "Expires"}, name):
 			o.Headers[name] = strings.Join(values, ",")
 		}
@@ -132,7 +120,7 @@ func (r *request) checkConditions(b *bucket) error {
 	match := r.Header.Get("If-Match")
 	other := match != "" && match != "*" && strings.Trim(match, `"`) != strings.Trim(current.ETag, `"`)
 	if exists && (other || r.Header.Get("If-None-Match") == "*") {
-		return fail(http.StatusPreconditionFailed, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold")
+		return preconditionFailed()
 	}
 	if !exists && match != "" {
 		return noSuchKey()
@@ -190,6 +178,16 @@ func without(versions []object, id string) (kept []object, unused []string) {
 	return kept, unused
 }
 
+// removed answers a call that removes something, unless it failed, and removes the contents that nothing refers to then.
+func (s *Service) removed(w http.ResponseWriter, unused []string, err error) error {
+	if err != nil {
+		return err
+	}
+	s.removeFiles(unused)
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
 // removeFiles removes contents that nothing refers to. What cannot be removed now is removed at the next start.
 func (s *Service) removeFiles(names []string) {
 	for _, name := range names {
@@ -197,12 +195,17 @@ func (s *Service) removeFiles(names []string) {
 	}
 }
 
-func (s *Service) putObject(w http.ResponseWriter, r *request) error {
-	if err := r.requireHeaders(); err != nil {
-		return err
-	}
+// check refuses a call that would make an object which there cannot be.
+func (r *request) check() error {
 	if len(r.key) > 1024 {
 		return fail(http.StatusBadRequest, "KeyTooLongError", "Your key is too long")
+	}
+	return r.requireHeaders()
+}
+
+func (s *Service) putObject(w http.ResponseWriter, r *request) error {
+	if err := r.check(); err != nil {
+		return err
 	}
 	tags, err := parseTagging(r.Header.Get("X-Amz-Tagging"))
 	if err != nil {
@@ -218,29 +221,11 @@ func (s *Service) putObject(w http.ResponseWriter, r *request) error {
 	}
 	o.keepHeaders(r)
 	o.Tags = tags
-	var unused []string
-	var stored object
-	err = s.update(r, func(b *bucket) error {
-		if err := r.checkConditions(b); err != nil {
-			return err
-		}
-		unused = b.add(r.key, o)
-		stored = b.Objects[r.key][len(b.Objects[r.key])-1]
-		setVersionHeader(w, b, stored)
-		return nil
-	})
+	stored, err := s.store(w, r, o, nil)
 	if err != nil {
-		s.removeFiles([]string{o.File})
 		return err
 	}
-	s.removeFiles(unused)
-	w.Header().Set("ETag", stored.ETag)
-	w.Header().Set("X-Amz-Server-Side-Encryption", "AES256")
-	for name, value := range stored.Headers {
-		if strings.HasPrefix(name, checksumPrefix) {
-			w.Header().Set(name, value)
-		}
-	}
+	setChecksums(w, stored)
 	return nil
 }
 
@@ -265,6 +250,9 @@ func setVersionHeader(w http.ResponseWriter, b *bucket, o object) {
 }
 
 func (s *Service) getObject(w http.ResponseWriter, r *request) error {
+	if r.query.Has("partNumber") {
+		return wire.NotImplemented("parts of an object", "s3")
+	}
 	var o object
 	var file *os.File
 	err := s.view(r, func(b *bucket) (err error) {
@@ -286,10 +274,22 @@ func (s *Service) getObject(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	defer file.Close()
+	if strings.Contains(r.Header.Get("Range"), ",") { // S3 has no answers of several parts
+		r.Header.Del("Range")
+	}
 	for name, value := range o.Headers {
 		isChecksum := strings.HasPrefix(name, checksumPrefix)
 		if !isChecksum || r.Header.Get("X-Amz-Checksum-Mode") == "ENABLED" && r.Header.Get("Range") == "" {
 			w.Header().Set(name, value)
+		}
+		if strings.HasPrefix(name, metadataPrefix) { // clients that take names as they are want them so
+			w.Header().Del(name)
+			w.Header()[strings.ToLower(name)] = []string{value}
+		}
+	}
+	for name := range r.query {
+		if header, ok := strings.CutPrefix(name, "response-"); ok {
+			w.Header().Set(header, r.query.Get(name))
 		}
 	}
 	if len(o.Tags) > 0 {
@@ -297,8 +297,51 @@ func (s *Service) getObject(w http.ResponseWriter, r *request) error {
 	}
 	w.Header().Set("ETag", o.ETag)
 	w.Header().Set("X-Amz-Server-Side-Encryption", "AES256")
-	http.ServeContent(w, r.Request, "", o.Modified, file)
+	content := &contentWriter{ResponseWriter: w, object: o}
+	http.ServeContent(content, r.Request, "", o.Modified, file)
+	switch content.refused {
+	case http.StatusPreconditionFailed:
+		return preconditionFailed()
+	case http.StatusRequestedRangeNotSatisfiable:
+		return fail(content.refused, "InvalidRange", "The requested range is not satisfiable")
+	}
 	return nil
+}
+
+// contentWriter answers with an object's content, and takes back what headers say of that where there is none.
+type contentWriter struct {
+	http.ResponseWriter
+	object  object
+	refused int // status of an error that is still to be answered
+}
+
+func (w *contentWriter) WriteHeader(status int) {
+	if status < http.StatusMultipleChoices {
+		w.ResponseWriter.WriteHeader(status)
+		return
+	}
+	for name := range w.object.Headers {
+		if status != http.StatusNotModified || strings.HasPrefix(name, checksumPrefix) {
+			w.Header().Del(name)
+			delete(w.Header(), strings.ToLower(name))
+		}
+	}
+	if status == http.StatusNotModified {
+		w.ResponseWriter.WriteHeader(status)
+		return
+	}
+	w.refused = status
+}
+
+func (w *contentWriter) Write(p []byte) (int, error) {
+	if w.refused != 0 {
+		return len(p), nil
+	}
+	return w.ResponseWriter.Write(p)
+}
+
+func preconditionFailed() *wire.Error {
+	return fail(http.StatusPreconditionFailed, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold")
 }
 
 // remove deletes an object as a call without or with a version ID asks. It returns the delete marker or the version that it is about.
@@ -334,12 +377,7 @@ func (s *Service) deleteObject(w http.ResponseWriter, r *request) error {
 		}
 		return nil
 	})
-	if err != nil {
-		return err
-	}
-	s.removeFiles(unused)
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+	return s.removed(w, unused, err)
 }
 
 func (s *Service) deleteObjects(w http.ResponseWriter, r *request) error {
@@ -363,13 +401,22 @@ func (s *Service) deleteObjects(w http.ResponseWriter, r *request) error {
 		DeleteMarker          bool   `xml:",omitempty"`
 		DeleteMarkerVersionID string `xml:"DeleteMarkerVersionId,omitempty"`
 	}
+	type refused struct {
+		Key, Code, Message string
+		VersionID          string `xml:"VersionId,omitempty"`
+	}
 	out := struct {
 		XMLName xml.Name  `xml:"http://s3.amazonaws.com/doc/2006-03-01/ DeleteResult"`
 		Deleted []deleted `xml:"Deleted"`
+		Errors  []refused `xml:"Error"`
 	}{}
 	var unused []string
 	err := s.update(r, func(b *bucket) error {
 		for _, o := range in.Objects {
+			if denied := wire.Check(r.Context(), deletingObject(r.bucket, o.Key, o.VersionID)); denied != nil {
+				out.Errors = append(out.Errors, refused{o.Key, denied.Code, denied.Message, o.VersionID})
+				continue
+			}
 			about, files := b.remove(o.Key, o.VersionID)
 			unused = append(unused, files...)
 			d := deleted{Key: o.Key, VersionID: o.VersionID, DeleteMarker: about.DeleteMarker}
@@ -387,70 +434,6 @@ func (s *Service) deleteObjects(w http.ResponseWriter, r *request) error {
 	}
 	s.removeFiles(unused)
 	return answer(w, out)
-}
-
-// changeTags changes the tags of the version that the call is about.
-func (s *Service) changeTags(r *request, tags map[string]string) error {
-	return s.update(r, func(b *bucket) error {
-		o, err := b.version(r.key, r.query.Get("versionId"))
-		if err != nil {
-			return err
-		}
-		for i := range b.Objects[r.key] {
-			if b.Objects[r.key][i].VersionID == o.VersionID {
-				b.Objects[r.key][i].Tags = tags
-			}
-		}
-		return nil
-	})
-}
-
-func (s *Service) putObjectTagging(_ http.ResponseWriter, r *request) error {
-	var in struct {
-		XMLName xml.Name `xml:"Tagging"`
-		Tags    []tag    `xml:"TagSet>Tag"`
-	}
-	if err := r.decode(&in); err != nil {
-		return err
-	}
-	if _, err := taggingDocument(in.Tags); err != nil {
-		return err
-	}
-	tags := map[string]string{}
-	for _, t := range in.Tags {
-		tags[t.Key] = t.Value
-	}
-	return s.changeTags(r, tags)
-}
-
-func (s *Service) deleteObjectTagging(w http.ResponseWriter, r *request) error {
-	if err := s.changeTags(r, nil); err != nil {
-		return err
-	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
-}
-
-func (s *Service) getObjectTagging(w http.ResponseWriter, r *request) error {
-	var tags []tag
-	err := s.view(r, func(b *bucket) error {
-		o, err := b.version(r.key, r.query.Get("versionId"))
-		for _, key := range slices.Sorted(maps.Keys(o.Tags)) {
-			tags = append(tags, tag{key, o.Tags[key]})
-		}
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	document, err := taggingDocument(tags)
-	if err != nil {
-		return err
-	}
-	if len(tags) == 0 {
-		document = `<Tagging xmlns="` + namespace + `"><TagSet></TagSet></Tagging>`
-	}
-	return answerRaw(w, "application/xml", document)
 }
 
 // Object is an object's content as the other services see it. The caller closes it.

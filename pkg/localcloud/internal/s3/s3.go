@@ -1,6 +1,7 @@
 // Package s3 keeps buckets and objects: path-style addresses, the bucket settings that Terraform asks for, versions of objects,
-// and conditional writes. Contents are files. Settings are kept and answered; those that would change what others may do have no
-// effect, since the local cloud has one user. Multipart uploads, copies and access control lists are not there.
+// and conditional writes. Contents are files. Settings are kept and answered; but for versioning they have no effect: nothing expires,
+// and a bucket's policy decides nothing. Lists of uploads and of their parts, tags of objects to read, and access control lists to change
+// are not there.
 package s3
 
 import (
@@ -9,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -59,6 +61,8 @@ type bucket struct {
 	Settings map[string]string
 	// TransitionMinimum is a header that belongs to the lifecycle document.
 	TransitionMinimum string
+	// Uploads are the uploads in parts under way, by ID.
+	Uploads map[string]*multipart `json:",omitempty"`
 	// Objects are the versions of each key, oldest first.
 	Objects map[string][]object
 }
@@ -100,6 +104,11 @@ func (s *Service) removeOrphans() error {
 					used[o.File] = true
 				}
 			}
+			for _, u := range b.Uploads {
+				for _, name := range u.files() {
+					used[name] = true
+				}
+			}
 		}
 		return nil
 	})
@@ -117,7 +126,81 @@ func (s *Service) file(name string) string { return filepath.Join(s.options.Dir,
 
 // API returns the service for wire.
 func (s *Service) API() wire.Service {
-	return wire.Service{Name: "s3", Protocol: wire.REST, Version: "2006-03-01", Namespace: namespace, Handler: http.HandlerFunc(s.serve)}
+	operations := s.operations()
+	names := map[string]string{} // by route
+	for name, o := range operations {
+		names[o.route] = name
+	}
+	return wire.Service{
+		Name: "s3", Protocol: wire.REST, Version: "2006-03-01", Namespace: namespace,
+		Operations: slices.Collect(maps.Keys(operations)), Needs: needsOf(operations),
+		Operation: func(r *http.Request) string { return names[newRequest(r).route()] },
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, hr *http.Request) {
+			r := newRequest(hr)
+			s.serve(w, r, operations[names[r.route()]].handle)
+		}),
+	}
+}
+
+// operation is an operation of the API.
+type operation struct {
+	// route is what it is called on, the method, and the sub-resource that the query names.
+	route  string
+	handle handler
+	needs  needs
+}
+
+// operations returns the operations by name.
+func (s *Service) operations() map[string]operation {
+	return map[string]operation{
+		"ListBuckets": {"account GET", s.listBuckets, onAccount("s3:ListAllMyBuckets")},
+
+		"CreateBucket":       {"bucket PUT", s.createBucket, onBucket("s3:CreateBucket")},
+		"DeleteBucket":       {"bucket DELETE", s.deleteBucket, onBucket("s3:DeleteBucket")},
+		"DeleteObjects":      {"bucket POST ?delete", s.deleteObjects, each},
+		"HeadBucket":         {"bucket HEAD", s.headBucket, onBucket("s3:ListBucket")},
+		"ListObjectVersions": {"bucket GET ?versions", s.listVersions, listingNeeds("s3:ListBucketVersions")},
+		"ListObjectsV2":      {"bucket GET ?list-type=2", s.listObjects, listingNeeds("s3:ListBucket")},
+
+		"GetBucketAccelerateConfiguration": {"bucket GET ?accelerate", s.getSetting, onBucket("s3:GetAccelerateConfiguration")},
+		"GetBucketAcl":                     {"bucket GET ?acl", s.getSetting, onBucket("s3:GetBucketAcl")},
+		"GetBucketCors":                    {"bucket GET ?cors", s.getSetting, onBucket("s3:GetBucketCORS")},
+		"GetBucketEncryption":              {"bucket GET ?encryption", s.getSetting, onBucket("s3:GetEncryptionConfiguration")},
+		"GetBucketLifecycleConfiguration":  {"bucket GET ?lifecycle", s.getSetting, onBucket("s3:GetLifecycleConfiguration")},
+		"GetBucketLocation":                {"bucket GET ?location", s.getSetting, onBucket("s3:GetBucketLocation")},
+		"GetBucketLogging":                 {"bucket GET ?logging", s.getSetting, onBucket("s3:GetBucketLogging")},
+		"GetBucketPolicy":                  {"bucket GET ?policy", s.getSetting, onBucket("s3:GetBucketPolicy")},
+		"GetBucketReplication":             {"bucket GET ?replication", s.getSetting, onBucket("s3:GetReplicationConfiguration")},
+		"GetBucketRequestPayment":          {"bucket GET ?requestPayment", s.getSetting, onBucket("s3:GetBucketRequestPayment")},
+		"GetBucketTagging":                 {"bucket GET ?tagging", s.getSetting, onBucket("s3:GetBucketTagging")},
+		"GetBucketVersioning":              {"bucket GET ?versioning", s.getVersioning, onBucket("s3:GetBucketVersioning")},
+		"GetBucketWebsite":                 {"bucket GET ?website", s.getSetting, onBucket("s3:GetBucketWebsite")},
+		"GetObjectLockConfiguration":       {"bucket GET ?object-lock", s.getSetting, onBucket("s3:GetBucketObjectLockConfiguration")},
+		"GetPublicAccessBlock":             {"bucket GET ?publicAccessBlock", s.getSetting, onBucket("s3:GetBucketPublicAccessBlock")},
+		"PutBucketEncryption":              {"bucket PUT ?encryption", s.putSetting, onBucket("s3:PutEncryptionConfiguration")},
+		"PutBucketLifecycleConfiguration":  {"bucket PUT ?lifecycle", s.putSetting, onBucket("s3:PutLifecycleConfiguration")},
+		"PutBucketPolicy":                  {"bucket PUT ?policy", s.putSetting, onBucket("s3:PutBucketPolicy")},
+		"PutBucketTagging":                 {"bucket PUT ?tagging", s.putSetting, onBucket("s3:PutBucketTagging")},
+		"PutBucketVersioning":              {"bucket PUT ?versioning", s.putVersioning, onBucket("s3:PutBucketVersioning")},
+		"PutPublicAccessBlock":             {"bucket PUT ?publicAccessBlock", s.putSetting, onBucket("s3:PutBucketPublicAccessBlock")},
+		"DeleteBucketEncryption":           {"bucket DELETE ?encryption", s.deleteSetting, onBucket("s3:PutEncryptionConfiguration")},
+		"DeleteBucketLifecycle":            {"bucket DELETE ?lifecycle", s.deleteSetting, onBucket("s3:PutLifecycleConfiguration")},
+		"DeleteBucketPolicy":               {"bucket DELETE ?policy", s.deleteSetting, onBucket("s3:DeleteBucketPolicy")},
+		"DeleteBucketTagging":              {"bucket DELETE ?tagging", s.deleteSetting, onBucket("s3:PutBucketTagging")},
+		"DeletePublicAccessBlock":          {"bucket DELETE ?publicAccessBlock", s.deleteSetting, onBucket("s3:PutBucketPublicAccessBlock")},
+
+		"AbortMultipartUpload":    {"object DELETE ?uploadId", s.abortMultipartUpload, onObject("s3:AbortMultipartUpload", "")},
+		"CompleteMultipartUpload": {"object POST ?uploadId", s.completeMultipartUpload, onObject("s3:PutObject", "")},
+		"CreateMultipartUpload":   {"object POST ?uploads", s.createMultipartUpload, putting},
+		"UploadPart":              {"object PUT ?uploadId", s.uploadPart, onObject("s3:PutObject", "")},
+		"UploadPartCopy":          {"object PUT ?uploadId of another", s.uploadPartCopy, copying},
+
+		"CopyObject":   {"object PUT of another", s.copyObject, s.copyingTags},
+		"DeleteObject": {"object DELETE", s.deleteObject, onObject("s3:DeleteObject", "s3:DeleteObjectVersion")},
+		"GetObject":    {"object GET", s.getObject, onObject("s3:GetObject", "s3:GetObjectVersion")},
+		"HeadObject":   {"object HEAD", s.getObject, onObject("s3:GetObject", "s3:GetObjectVersion")},
+		"PutObject":    {"object PUT", s.putObject, putting},
+	}
 }
 
 // request is one call.
@@ -135,25 +218,58 @@ type handler func(w http.ResponseWriter, r *request) error
 // parameters are the query parameters that are not sub-resources.
 func isParameter(name string) bool {
 	switch name {
-	case "continuation-token", "delimiter", "encoding-type", "fetch-owner", "key-marker", "list-type", "marker", "max-keys", "prefix",
-		"start-after", "version-id-marker", "versionId", "x-id":
+	case "continuation-token", "delimiter", "encoding-type", "fetch-owner", "key-marker", "list-type", "marker", "max-keys", "partNumber",
+		"prefix", "response-cache-control", "response-content-disposition", "response-content-encoding", "response-content-language",
+		"response-content-type", "response-expires", "start-after", "version-id-marker", "versionId", "x-id":
 		return true
 	}
-	return strings.HasPrefix(strings.ToLower(name), "x-amz-")
+	return isHeader(name)
 }
 
-func (s *Service) serve(w http.ResponseWriter, hr *http.Request) {
+// isHeader reports whether a query parameter stands for a header.
+func isHeader(name string) bool { return strings.HasPrefix(strings.ToLower(name), "x-amz-") }
+
+func newRequest(hr *http.Request) *request {
 	r := &request{Request: hr, query: hr.URL.Query()}
 	r.bucket, r.key, _ = strings.Cut(strings.TrimPrefix(hr.URL.Path, "/"), "/")
 	for name := range r.query {
 		if !isParameter(name) {
 			r.sub = name
+		} else if isHeader(name) && r.Header.Get(name) == "" { // as presigned URLs have them
+			r.Header.Set(name, r.query.Get(name))
 		}
 	}
-	requestID := wire.RequestID(hr.Context())
-	w.Header().Set("X-Amz-Request-Id", requestID)
+	if r.key == "" && r.query.Get("list-type") == "2" {
+		r.sub = "list-type=2"
+	}
+	return r
+}
+
+// route returns the route of the call's operation.
+func (r *request) route() string {
+	route := "object " + r.Method
+	switch {
+	case r.bucket == "":
+		route = "account " + r.Method
+	case r.key == "":
+		route = "bucket " + r.Method
+	}
+	if r.sub != "" {
+		route += " ?" + r.sub
+	}
+	if r.Header.Get("X-Amz-Copy-Source") != "" {
+		route += " of another"
+	}
+	return route
+}
+
+// serve answers a call; handle is nil for what there is no operation for.
+func (s *Service) serve(w http.ResponseWriter, r *request, handle handler) {
 	w.Header().Set("Server", "AmazonS3")
-	err := s.route(r)(w, r)
+	if handle == nil {
+		handle = notImplemented
+	}
+	err := handle(w, r)
 	if err == nil {
 		return
 	}
@@ -161,52 +277,17 @@ func (s *Service) serve(w http.ResponseWriter, hr *http.Request) {
 	if !ok {
 		e = &wire.Error{Code: "InternalError", Message: err.Error(), Status: http.StatusInternalServerError}
 	}
-	if hr.Method == http.MethodHead || e.Status == http.StatusNotModified {
+	e = hide(r, e)
+	if r.Method == http.MethodHead || e.Status == http.StatusNotModified {
 		w.WriteHeader(e.Status)
 		return
 	}
-	wire.WriteRESTError(w, requestID, hr.URL.Path, e)
+	wire.WriteRESTError(w, wire.RequestID(r.Context()), r.URL.Path, e)
 }
 
-// route finds the handler of a call.
-func (s *Service) route(r *request) handler {
-	name := r.Method
-	if r.sub != "" {
-		name += " ?" + r.sub
-	}
-	routes := map[string]handler{}
-	switch {
-	case r.bucket == "":
-		routes["GET"] = s.listBuckets
-	case r.key == "":
-		routes["DELETE"] = s.deleteBucket
-		routes["GET"] = s.listObjects
-		routes["GET ?versions"] = s.listVersions
-		routes["HEAD"] = s.headBucket
-		routes["POST ?delete"] = s.deleteObjects
-		routes["PUT"] = s.createBucket
-		if handle := s.settingRoute(r); handle != nil {
-			routes[name] = handle
-		}
-	default:
-		routes["DELETE"] = s.deleteObject
-		routes["DELETE ?tagging"] = s.deleteObjectTagging
-		routes["GET"] = s.getObject
-		routes["GET ?tagging"] = s.getObjectTagging
-		routes["HEAD"] = s.getObject
-		routes["PUT"] = s.putObject
-		routes["PUT ?tagging"] = s.putObjectTagging
-	}
-	if handle, ok := routes[name]; ok {
-		return handle
-	}
-	return func(http.ResponseWriter, *request) error {
-		what := name
-		if r.query.Has("uploads") || r.query.Has("uploadId") {
-			what = "multipart uploads (" + name + "); upload in one part"
-		}
-		return wire.NotImplemented(what, "s3")
-	}
+func notImplemented(_ http.ResponseWriter, r *request) error {
+	_, what, _ := strings.Cut(r.route(), " ")
+	return wire.NotImplemented(what, "s3")
 }
 
 // find returns a bucket.
@@ -300,7 +381,6 @@ func (r *request) requireHeaders() error {
 	for name, allowed := range map[string][]string{
 		"X-Amz-Acl":                                       {"", "private", "bucket-owner-full-control"},
 		"X-Amz-Bucket-Object-Lock-Enabled":                {"", "false"},
-		"X-Amz-Copy-Source":                               {""},
 		"X-Amz-Object-Lock-Mode":                          {""},
 		"X-Amz-Server-Side-Encryption":                    {"", "AES256"},
 		"X-Amz-Server-Side-Encryption-Customer-Algorithm": {""},

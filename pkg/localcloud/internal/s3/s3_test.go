@@ -5,13 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
@@ -117,6 +121,120 @@ func TestObject(t *testing.T) {
 	}
 	if left, _ := os.ReadDir(f.options.Dir); len(left) != 0 {
 		t.Errorf("after the delete %d files are left", len(left))
+	}
+}
+
+// presignedGet asks for the object "key" of the bucket "bucket" as no SDK does: with the answer as it is.
+func (f fixture) presignedGet(t *testing.T, method string, in *awss3.GetObjectInput, header map[string]string) (*http.Response, string) {
+	t.Helper()
+	in.Bucket, in.Key = aws.String("bucket"), aws.String("key")
+	var signed *v4.PresignedHTTPRequest
+	var err error
+	if client := awss3.NewPresignClient(f.Client); method == http.MethodHead {
+		signed, err = client.PresignHeadObject(t.Context(), &awss3.HeadObjectInput{Bucket: in.Bucket, Key: in.Key, ChecksumMode: in.ChecksumMode})
+	} else {
+		signed, err = client.PresignGetObject(t.Context(), in)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	req, err := http.NewRequestWithContext(t.Context(), method, signed.URL, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, values := range signed.SignedHeader {
+		req.Header[name] = values
+	}
+	for name, value := range header {
+		req.Header.Set(name, value)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp, string(body)
+}
+
+// TestAnswersWithoutContent asks for what an object is not.
+func TestAnswersWithoutContent(t *testing.T) {
+	f := start(t)
+	f.createBucket(t, "bucket")
+	put, err := f.PutObject(t.Context(), &awss3.PutObjectInput{
+		Bucket: aws.String("bucket"), Key: aws.String("key"), Body: strings.NewReader("0123456789"), ChecksumAlgorithm: types.ChecksumAlgorithmSha256,
+		Metadata: map[string]string{"Release-ID": "1"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name, method string
+		header       map[string]string
+		status       int
+		checksum     bool
+		body         string
+	}{
+		{"whole", "GET", nil, 200, true, "0123456789"},
+		{"head", "HEAD", nil, 200, true, ""},
+		{"part", "GET", map[string]string{"Range": "bytes=3-5"}, 206, false, "345"},
+		{"parts", "GET", map[string]string{"Range": "bytes=3-5,7-8"}, 200, true, "0123456789"},
+		{"not modified", "GET", map[string]string{"If-None-Match": *put.ETag}, 304, false, ""},
+		{"not modified, head", "HEAD", map[string]string{"If-None-Match": *put.ETag}, 304, false, ""},
+		{"another", "GET", map[string]string{"If-Match": `"other"`}, 412, false, "<Code>PreconditionFailed</Code>"},
+		{"another, head", "HEAD", map[string]string{"If-Match": `"other"`}, 412, false, ""},
+		{"beyond", "GET", map[string]string{"Range": "bytes=10-"}, 416, false, "<Code>InvalidRange</Code>"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			resp, body := f.presignedGet(t, test.method, &awss3.GetObjectInput{ChecksumMode: types.ChecksumModeEnabled}, test.header)
+			if resp.StatusCode != test.status || !strings.Contains(body, test.body) || test.body == "" && body != "" {
+				t.Errorf("%s %q, want %d %q", resp.Status, body, test.status, test.body)
+			}
+			if got := resp.Header.Get("X-Amz-Checksum-Sha256") != ""; got != test.checksum {
+				t.Errorf("a checksum: %v, want %v", got, test.checksum)
+			}
+			if resp.Header.Get("X-Amz-Id-2") == "" || resp.Header.Get("X-Amz-Request-Id") == "" {
+				t.Errorf("no IDs: %v", resp.Header)
+			}
+			if test.status >= 400 && (test.body != "" && resp.Header.Get("Content-Type") != "application/xml" || resp.Header.Get("X-Amz-Meta-Release-Id") != "") {
+				t.Errorf("headers of an error: %v", resp.Header)
+			}
+		})
+	}
+}
+
+// TestMetadataNames looks at the bytes of an answer: names of metadata are in lower case, as clients know them.
+func TestMetadataNames(t *testing.T) {
+	f := start(t)
+	f.createBucket(t, "bucket")
+	_, err := f.PutObject(t.Context(), &awss3.PutObjectInput{
+		Bucket: aws.String("bucket"), Key: aws.String("key"), Body: strings.NewReader(""), Metadata: map[string]string{"Release-ID": "1"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed, err := awss3.NewPresignClient(f.Client).PresignGetObject(t.Context(), &awss3.GetObjectInput{Bucket: aws.String("bucket"), Key: aws.String("key")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	req, err := http.NewRequest(http.MethodGet, signed.URL, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := net.Dial("tcp", req.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	req.Close = true
+	if err := req.Write(conn); err != nil {
+		t.Fatal(err)
+	}
+	if answer, err := io.ReadAll(conn); err != nil || !bytes.Contains(answer, []byte("\r\nx-amz-meta-release-id: 1\r\n")) {
+		t.Errorf("%s, %v", answer, err)
 	}
 }
 
@@ -318,7 +436,7 @@ func TestBucketErrors(t *testing.T) {
 			return err
 		},
 		"NotImplemented": func() error {
-			_, err := f.CreateMultipartUpload(t.Context(), &awss3.CreateMultipartUploadInput{Bucket: name, Key: aws.String("key")})
+			_, err := f.ListMultipartUploads(t.Context(), &awss3.ListMultipartUploadsInput{Bucket: name})
 			return err
 		},
 		"ObjectLockConfigurationNotFoundError": func() error {
@@ -440,5 +558,244 @@ func TestBodies(t *testing.T) {
 	}
 	if err != nil || got.StatusCode != http.StatusForbidden {
 		t.Errorf("get of another key with a presigned URL: %v, %v", got, err)
+	}
+}
+
+// TestMultipart uploads in parts, as the AWS CLI does with what is larger than 8 MB.
+func TestMultipart(t *testing.T) {
+	first, last := bytes.Repeat([]byte("0123456789abcdef"), 5<<20/16), []byte("the end")
+	for _, test := range []struct {
+		algorithm types.ChecksumAlgorithm
+		kind      types.ChecksumType
+	}{
+		{"", ""}, {types.ChecksumAlgorithmCrc32, types.ChecksumTypeComposite}, {types.ChecksumAlgorithmSha256, types.ChecksumTypeComposite},
+		{types.ChecksumAlgorithmCrc32c, types.ChecksumTypeFullObject}, {types.ChecksumAlgorithmCrc64nvme, types.ChecksumTypeFullObject},
+	} {
+		t.Run(string(test.algorithm+" "+types.ChecksumAlgorithm(test.kind)), func(t *testing.T) {
+			f := start(t)
+			f.createBucket(t, "bucket")
+			ctx, bucket, key := t.Context(), aws.String("bucket"), aws.String("a b/large")
+			made, err := f.CreateMultipartUpload(ctx, &awss3.CreateMultipartUploadInput{
+				Bucket: bucket, Key: key, ContentType: aws.String("text/plain"), Metadata: map[string]string{"release": "1"}, ChecksumAlgorithm: test.algorithm,
+				ChecksumType: test.kind,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			upload := func(number int32, body []byte) types.CompletedPart {
+				out, err := f.UploadPart(ctx, &awss3.UploadPartInput{
+					Bucket: bucket, Key: key, UploadId: made.UploadId, PartNumber: &number, Body: bytes.NewReader(body), ChecksumAlgorithm: test.algorithm,
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return types.CompletedPart{
+					PartNumber: &number, ETag: out.ETag, ChecksumCRC32: out.ChecksumCRC32, ChecksumSHA256: out.ChecksumSHA256,
+					ChecksumCRC32C: out.ChecksumCRC32C, ChecksumCRC64NVME: out.ChecksumCRC64NVME,
+				}
+			}
+			one := upload(1, first)
+			upload(3, []byte("another end"))
+			three := upload(3, last) // in its place
+			two := upload(2, last)   // which is not asked for
+			complete := func(parts ...types.CompletedPart) (*awss3.CompleteMultipartUploadOutput, error) {
+				return f.CompleteMultipartUpload(ctx, &awss3.CompleteMultipartUploadInput{
+					Bucket: bucket, Key: key, UploadId: made.UploadId, MultipartUpload: &types.CompletedMultipartUpload{Parts: parts},
+				})
+			}
+			wrong := one
+			wrong.ETag = three.ETag
+			for want, parts := range map[string][]types.CompletedPart{
+				"InvalidPartOrder": {three, one}, "InvalidPart": {wrong}, "EntityTooSmall": {two, three}, "MalformedXML": {},
+			} {
+				if _, err := complete(parts...); code(err) != want {
+					t.Errorf("complete: %v, want %s", err, want)
+				}
+			}
+			if _, err := f.HeadObject(ctx, &awss3.HeadObjectInput{Bucket: bucket, Key: key}); code(err) != "NotFound" {
+				t.Errorf("head of what is not complete: %v", err)
+			}
+			if _, err := s3.New(f.options); err != nil { // as a start does, which keeps the parts
+				t.Fatal(err)
+			}
+			out, err := complete(one, three)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !strings.HasSuffix(aws.ToString(out.ETag), `-2"`) {
+				t.Errorf("ETag %s", aws.ToString(out.ETag))
+			}
+			got, err := f.GetObject(ctx, &awss3.GetObjectInput{Bucket: bucket, Key: key, ChecksumMode: types.ChecksumModeEnabled})
+			if err != nil {
+				t.Fatal(err)
+			}
+			content, err := io.ReadAll(got.Body) // which the SDK checks
+			if err != nil || !bytes.Equal(content, append(first[:len(first):len(first)], last...)) {
+				t.Errorf("%d bytes that differ, %v", len(content), err)
+			}
+			if aws.ToString(got.ContentType) != "text/plain" || got.Metadata["release"] != "1" || aws.ToString(got.ETag) != aws.ToString(out.ETag) ||
+				test.kind != "" && got.ChecksumType != test.kind {
+				t.Errorf("object: %+v", got)
+			}
+			if _, err := complete(one, three); code(err) != "NoSuchUpload" {
+				t.Errorf("complete again: %v", err)
+			}
+			if left, _ := os.ReadDir(f.options.Dir); len(left) != 1 {
+				t.Errorf("%d files are left, want the object's", len(left))
+			}
+		})
+	}
+}
+
+func TestAbortMultipart(t *testing.T) {
+	f := start(t)
+	f.createBucket(t, "bucket")
+	ctx, bucket, key := t.Context(), aws.String("bucket"), aws.String("key")
+	for _, end := range []func(id *string) error{
+		func(id *string) error {
+			_, err := f.AbortMultipartUpload(ctx, &awss3.AbortMultipartUploadInput{Bucket: bucket, Key: key, UploadId: id})
+			return err
+		},
+		func(*string) error {
+			_, err := f.DeleteBucket(ctx, &awss3.DeleteBucketInput{Bucket: bucket})
+			return err
+		},
+	} {
+		made, err := f.CreateMultipartUpload(ctx, &awss3.CreateMultipartUploadInput{Bucket: bucket, Key: key})
+		if err != nil {
+			t.Fatal(err)
+		}
+		part := &awss3.UploadPartInput{Bucket: bucket, Key: key, UploadId: made.UploadId, PartNumber: aws.Int32(1), Body: strings.NewReader("x")}
+		if _, err := f.UploadPart(ctx, part); err != nil {
+			t.Fatal(err)
+		}
+		part.PartNumber = aws.Int32(10_001)
+		if _, err := f.UploadPart(ctx, part); code(err) != "InvalidArgument" {
+			t.Errorf("a part too many: %v", err)
+		}
+		if err := end(made.UploadId); err != nil {
+			t.Fatal(err)
+		}
+		part.PartNumber, part.Body = aws.Int32(1), strings.NewReader("x")
+		if _, err := f.UploadPart(ctx, part); code(err) != "NoSuchUpload" && code(err) != "NoSuchBucket" {
+			t.Errorf("a part of what has ended: %v", err)
+		}
+		if left, _ := os.ReadDir(f.options.Dir); len(left) != 0 {
+			t.Errorf("%d files are left", len(left))
+		}
+	}
+}
+
+// TestCopyInParts is what `aws s3 mv` does with what is larger than 8 MB.
+func TestCopyInParts(t *testing.T) {
+	f := start(t)
+	f.createBucket(t, "bucket")
+	ctx, bucket, key, source := t.Context(), aws.String("bucket"), aws.String("copy"), aws.String("bucket/large")
+	body := strings.Repeat("0123456789abcdef", 5<<20/16) + "the end"
+	f.put(t, "large", body)
+	made, err := f.CreateMultipartUpload(ctx, &awss3.CreateMultipartUploadInput{Bucket: bucket, Key: key, ChecksumAlgorithm: types.ChecksumAlgorithmCrc32})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var parts []types.CompletedPart
+	for number, part := range map[int32]string{1: "bytes=0-5242879", 2: "bytes=5242880-5242886", 3: "bytes=5242880-5242887", 4: "bytes=x"} {
+		out, err := f.UploadPartCopy(ctx, &awss3.UploadPartCopyInput{
+			Bucket: bucket, Key: key, UploadId: made.UploadId, PartNumber: &number, CopySource: source, CopySourceRange: &part,
+		})
+		if number > 2 {
+			if code(err) != "InvalidArgument" {
+				t.Errorf("%s: %v", part, err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		parts = append(parts, types.CompletedPart{PartNumber: &number, ETag: out.CopyPartResult.ETag, ChecksumCRC32: out.CopyPartResult.ChecksumCRC32})
+	}
+	slices.SortFunc(parts, func(a, b types.CompletedPart) int { return int(*a.PartNumber - *b.PartNumber) })
+	_, err = f.CompleteMultipartUpload(ctx, &awss3.CompleteMultipartUploadInput{
+		Bucket: bucket, Key: key, UploadId: made.UploadId, MultipartUpload: &types.CompletedMultipartUpload{Parts: parts},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := f.GetObject(ctx, &awss3.GetObjectInput{Bucket: bucket, Key: key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if content, err := io.ReadAll(got.Body); err != nil || string(content) != body {
+		t.Errorf("%d bytes that differ, %v", len(content), err)
+	}
+}
+
+func TestCopy(t *testing.T) {
+	f := start(t)
+	f.createBucket(t, "bucket")
+	f.createBucket(t, "other")
+	ctx := t.Context()
+	put, err := f.PutObject(ctx, &awss3.PutObjectInput{
+		Bucket: aws.String("bucket"), Key: aws.String("a b+ü"), Body: strings.NewReader("content"), ContentType: aws.String("text/plain"),
+		Metadata: map[string]string{"release": "1"}, ChecksumAlgorithm: types.ChecksumAlgorithmSha256,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	source := "bucket/" + url.PathEscape("a b+ü")
+	copied, err := f.CopyObject(ctx, &awss3.CopyObjectInput{Bucket: aws.String("other"), Key: aws.String("copy"), CopySource: &source})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := copied.CopyObjectResult; aws.ToString(r.ETag) != aws.ToString(put.ETag) || aws.ToString(r.ChecksumSHA256) != aws.ToString(put.ChecksumSHA256) || r.LastModified == nil {
+		t.Errorf("result: %+v", r)
+	}
+	_, err = f.CopyObject(ctx, &awss3.CopyObjectInput{
+		Bucket: aws.String("other"), Key: aws.String("changed"), CopySource: aws.String("/" + source), MetadataDirective: types.MetadataDirectiveReplace,
+		Metadata: map[string]string{"release": "2"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.DeleteObject(ctx, &awss3.DeleteObjectInput{Bucket: aws.String("bucket"), Key: aws.String("a b+ü")}); err != nil {
+		t.Fatal(err)
+	}
+	for key, want := range map[string][2]string{"copy": {"1", "text/plain"}, "changed": {"2", "binary/octet-stream"}} {
+		got, err := f.GetObject(ctx, &awss3.GetObjectInput{Bucket: aws.String("other"), Key: &key, ChecksumMode: types.ChecksumModeEnabled})
+		if err != nil {
+			t.Fatal(err)
+		}
+		content, err := io.ReadAll(got.Body)
+		if err != nil || string(content) != "content" || got.Metadata["release"] != want[0] || aws.ToString(got.ContentType) != want[1] {
+			t.Errorf("%s: %q %v %s, %v", key, content, got.Metadata, aws.ToString(got.ContentType), err)
+		}
+	}
+	for match, want := range map[string]string{aws.ToString(put.ETag): "<nil>", `"other"`: "PreconditionFailed"} {
+		_, err := f.CopyObject(ctx, &awss3.CopyObjectInput{
+			Bucket: aws.String("bucket"), Key: aws.String("back"), CopySource: aws.String("other/copy"), CopySourceIfMatch: &match,
+		})
+		if code(err) != want {
+			t.Errorf("copy if it is %s: %v, want %s", match, err, want)
+		}
+	}
+	for from, want := range map[string]string{"bucket/none": "NoSuchKey", "none/key": "NoSuchBucket", "bucket": "InvalidArgument", "other/copy": "InvalidRequest"} {
+		_, err := f.CopyObject(ctx, &awss3.CopyObjectInput{Bucket: aws.String("other"), Key: aws.String("copy"), CopySource: &from})
+		if code(err) != want {
+			t.Errorf("copy of %s: %v, want %s", from, err, want)
+		}
+	}
+}
+
+// TestPresignedResponse has a presigned URL say how the object is to be answered.
+func TestPresignedResponse(t *testing.T) {
+	f := start(t)
+	f.createBucket(t, "bucket")
+	f.put(t, "key", "content")
+	resp, body := f.presignedGet(t, http.MethodGet, &awss3.GetObjectInput{
+		ResponseContentType: aws.String("text/html"), ResponseContentDisposition: aws.String(`attachment; filename="a"`),
+		ResponseCacheControl: aws.String("no-store"),
+	}, nil)
+	if body != "content" || resp.Header.Get("Content-Type") != "text/html" || resp.Header.Get("Cache-Control") != "no-store" ||
+		resp.Header.Get("Content-Disposition") != `attachment; filename="a"` {
+		t.Errorf("%s %q %v", resp.Status, body, resp.Header)
 	}
 }

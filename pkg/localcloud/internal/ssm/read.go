@@ -6,9 +6,9 @@ import (
 	"encoding/base64"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 
+	"github.com/ingot-build/ingot/pkg/localcloud/internal/service"
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/wire"
 )
 
@@ -82,62 +82,26 @@ func (s *Service) get(ctx context.Context, nameAndSelector string, decrypt bool)
 	})
 }
 
-type getParametersInput struct {
-	namesInput
-	WithDecryption bool
-}
-
-type getParametersOutput struct {
-	InvalidParameters []string
-	Parameters        []result
-}
-
-func (s *Service) getParameters(ctx context.Context, in *getParametersInput) (*getParametersOutput, error) {
-	if err := checkNames(in.Names); err != nil {
-		return nil, err
-	}
-	out := &getParametersOutput{InvalidParameters: []string{}, Parameters: []result{}}
-	for _, name := range in.Names {
-		r, err := s.get(ctx, name, in.WithDecryption)
-		if e, ok := err.(*wire.Error); ok && (e.Code == "ParameterNotFound" || e.Code == "ParameterVersionNotFound") {
-			out.InvalidParameters = append(out.InvalidParameters, name)
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		out.Parameters = append(out.Parameters, r)
-	}
-	return out, nil
-}
-
 // pageInput is how callers ask for a part of a list.
 type pageInput struct {
 	MaxResults *int
 	NextToken  string
 }
 
-// page returns the part of the list that is asked for and the token of the next part. A token is the number of items before it.
-func page[T any](items []T, in pageInput, size, limit int) ([]T, string, error) {
-	start := 0
-	if in.NextToken != "" {
-		n, err := strconv.Atoi(in.NextToken)
-		if err != nil || n < 0 {
-			return nil, "", wire.Errorf("InvalidNextToken", "The specified token is not valid.")
-		}
-		start = min(n, len(items))
-	}
+// page returns the part of the list that is asked for and the token of the next part. It has at most limit items, as many by default.
+func page[T any](items []T, in pageInput, limit int) ([]T, string, error) {
+	size := limit
 	if in.MaxResults != nil {
 		if size = *in.MaxResults; size < 1 || size > limit {
 			return nil, "", invalid("1 validation error detected: Value '%d' at 'maxResults' failed to satisfy constraint: Member must "+
 				"have value between 1 and %d", size, limit)
 		}
 	}
-	end := min(start+size, len(items))
-	if end == len(items) {
-		return items[start:], "", nil
+	part, next, ok := service.Page(items, in.NextToken, size)
+	if !ok {
+		return nil, "", wire.Errorf("InvalidNextToken", "The specified token is not valid.")
 	}
-	return items[start:end], strconv.Itoa(end), nil
+	return part, next, nil
 }
 
 // metadata is a parameter or one of its versions without, or in a history with, its value.
@@ -151,7 +115,7 @@ type metadata struct {
 	LastModifiedDate wire.Epoch `json:",omitzero"`
 	LastModifiedUser string
 	Name             string
-	Policies         []string
+	Policies         []wire.Empty
 	Tier             string
 	Type             string
 	Value            string `json:",omitempty"`
@@ -161,7 +125,7 @@ type metadata struct {
 func (s *Service) metadata(name string, p parameter, v version) metadata {
 	m := metadata{
 		ARN: s.arn(name), AllowedPattern: v.AllowedPattern, DataType: v.DataType, Description: v.Description,
-		LastModifiedDate: wire.Epoch{Time: v.Modified}, LastModifiedUser: s.options.UserARN, Name: name, Policies: []string{}, Tier: v.Tier,
+		LastModifiedDate: wire.Epoch{Time: v.Modified}, LastModifiedUser: s.options.UserARN, Name: name, Policies: []wire.Empty{}, Tier: v.Tier,
 		Type: p.Type, Version: v.Number,
 	}
 	if p.Type == typeSecureString {
@@ -193,7 +157,7 @@ func (s *Service) getParameterHistory(_ context.Context, in *getParameterHistory
 			m.ARN, m.Value, m.Labels = "", shown(p.Type, v.Value, in.WithDecryption), []string{}
 			out.Parameters = append(out.Parameters, m)
 		}
-		out.Parameters, out.NextToken, err = page(out.Parameters, in.pageInput, 50, 50)
+		out.Parameters, out.NextToken, err = page(out.Parameters, in.pageInput, 50)
 		return err
 	})
 }
@@ -308,7 +272,7 @@ func (s *Service) describeParameters(_ context.Context, in *describeParametersIn
 			p := st.Parameters[name]
 			out.Parameters = append(out.Parameters, s.metadata(name, p, p.latest()))
 		}
-		out.Parameters, out.NextToken, err = page(out.Parameters, in.pageInput, 50, 50)
+		out.Parameters, out.NextToken, err = page(out.Parameters, in.pageInput, 50)
 		return err
 	})
 }
@@ -348,7 +312,7 @@ func (s *Service) getParametersByPath(_ context.Context, in *getParametersByPath
 			p := st.Parameters[name]
 			out.Parameters = append(out.Parameters, s.result(name, "", p, p.latest(), in.WithDecryption))
 		}
-		out.Parameters, out.NextToken, err = page(out.Parameters, in.pageInput, 10, 10)
+		out.Parameters, out.NextToken, err = page(out.Parameters, in.pageInput, 10)
 		return err
 	})
 }

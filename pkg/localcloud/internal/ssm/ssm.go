@@ -5,13 +5,13 @@ package ssm
 import (
 	"context"
 	"fmt"
-	"maps"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/ingot-build/ingot/pkg/localcloud/internal/service"
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/store"
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/wire"
 )
@@ -22,7 +22,6 @@ const (
 	maxLevels        = 15
 	maxStandardValue = 4096
 	maxAdvancedValue = 8192
-	maxTags          = 50
 )
 
 // Types of parameters.
@@ -90,24 +89,27 @@ func (s *Service) API() wire.Service {
 		Version:  "2014-11-06",
 		Target:   "AmazonSSM",
 		Actions: map[string]wire.Action{
-			"AddTagsToResource":      wire.Do(s.addTagsToResource),
-			"DeleteParameter":        wire.Do(s.deleteParameter),
-			"DeleteParameters":       wire.Do(s.deleteParameters),
-			"DescribeParameters":     wire.Do(s.describeParameters),
-			"GetParameter":           wire.Do(s.getParameter),
-			"GetParameterHistory":    wire.Do(s.getParameterHistory),
-			"GetParameters":          wire.Do(s.getParameters),
-			"GetParametersByPath":    wire.Do(s.getParametersByPath),
-			"ListTagsForResource":    wire.Do(s.listTagsForResource),
-			"PutParameter":           wire.Do(s.putParameter),
-			"RemoveTagsFromResource": wire.Do(s.removeTagsFromResource),
+			"AddTagsToResource":   wire.Do(s.addTagsToResource, func(in *addTagsInput) []wire.Access { return []wire.Access{tagged(s.on(in.ResourceID), in.Tags)} }),
+			"DeleteParameter":     wire.Do(s.deleteParameter, func(in *deleteParameterInput) []wire.Access { return []wire.Access{s.on(in.Name)} }),
+			"DescribeParameters":  wire.DoUnscoped(s.describeParameters),
+			"GetParameter":        wire.Do(s.getParameter, func(in *getParameterInput) []wire.Access { return []wire.Access{s.on(in.Name)} }),
+			"GetParameterHistory": wire.Do(s.getParameterHistory, func(in *getParameterHistoryInput) []wire.Access { return []wire.Access{s.on(in.Name)} }),
+			"GetParametersByPath": wire.Do(s.getParametersByPath, s.onPath),
+			"ListTagsForResource": wire.Do(s.listTagsForResource, func(in *resourceInput) []wire.Access { return []wire.Access{s.on(in.ResourceID)} }),
+			"PutParameter":        wire.Do(s.putParameter, s.putting),
+			"RemoveTagsFromResource": wire.Do(s.removeTagsFromResource, func(in *removeTagsInput) []wire.Access {
+				return []wire.Access{s.on(in.ResourceID).With(map[string][]string{"aws:TagKeys": in.TagKeys})}
+			}),
 		},
 	}
 }
 
-type tag struct {
-	Key   string `wire:"required"`
-	Value string `wire:"required"`
+// tagging returns how tags are refused.
+func tagging() service.Tagging {
+	return service.Tagging{
+		Invalid: "ValidationException",
+		TooMany: wire.Errorf("TooManyTagsError", "A resource can have at most %d tags.", service.MaxTags),
+	}
 }
 
 type putParameterInput struct {
@@ -119,7 +121,7 @@ type putParameterInput struct {
 	DataType       string `wire:"enum=text|aws:ec2:image"`
 	KeyID          string `json:"KeyId"`
 	Overwrite      bool
-	Tags           []tag
+	Tags           []service.Tag
 	Tier           string `wire:"enum=Standard|Advanced|Intelligent-Tiering"`
 }
 
@@ -166,7 +168,7 @@ func (s *Service) putParameter(_ context.Context, in *putParameterInput) (*putPa
 			return err
 		}
 		var err error
-		if p.Tags, err = setTags(p.Tags, in.Tags); err != nil {
+		if p.Tags, err = tagging().Set(p.Tags, in.Tags); err != nil {
 			return err
 		}
 		p.Versions = append(p.Versions, next)
@@ -181,7 +183,7 @@ func (s *Service) putParameter(_ context.Context, in *putParameterInput) (*putPa
 
 // apply puts what the call gives into the version, which holds what it does not.
 func (in *putParameterInput) apply(v *version) error {
-	v.Value, v.Modified = in.Value, time.Now().UTC().Truncate(time.Millisecond)
+	v.Value, v.Modified = in.Value, service.Millis()
 	if in.Description != nil {
 		v.Description = *in.Description
 	}
@@ -325,23 +327,6 @@ func invalid(format string, args ...any) *wire.Error {
 	return wire.Errorf("ValidationException", format, args...)
 }
 
-// setTags adds the tags to the map, which may be nil, and returns it.
-func setTags(tags map[string]string, list []tag) (map[string]string, error) {
-	if tags == nil {
-		tags = map[string]string{}
-	}
-	for _, t := range list {
-		if t.Key == "" || len(t.Key) > 128 || len(t.Value) > 256 {
-			return nil, invalid("The tag %q is not valid: a key has 1 to 128 characters, a value up to 256.", t.Key)
-		}
-		tags[t.Key] = t.Value
-	}
-	if len(tags) > maxTags {
-		return nil, wire.Errorf("TooManyTagsError", "A resource can have at most %d tags.", maxTags)
-	}
-	return tags, nil
-}
-
 type deleteParameterInput struct {
 	Name string `wire:"required"`
 }
@@ -353,42 +338,6 @@ func (s *Service) deleteParameter(_ context.Context, in *deleteParameterInput) (
 			return notFound(name)
 		}
 		delete(st.Parameters, name)
-		return nil
-	})
-}
-
-type namesInput struct {
-	Names []string `wire:"required"`
-}
-
-func checkNames(names []string) error {
-	if len(names) < 1 || len(names) > 10 {
-		return invalid("1 validation error detected: Value at 'names' failed to satisfy constraint: Member must have length between 1 " +
-			"and 10")
-	}
-	return nil
-}
-
-type deleteParametersOutput struct {
-	DeletedParameters []string
-	InvalidParameters []string
-}
-
-func (s *Service) deleteParameters(_ context.Context, in *namesInput) (*deleteParametersOutput, error) {
-	if err := checkNames(in.Names); err != nil {
-		return nil, err
-	}
-	out := &deleteParametersOutput{DeletedParameters: []string{}, InvalidParameters: []string{}}
-	return out, s.state.Update(func(st *state) error {
-		for _, given := range in.Names {
-			name := s.nameOf(given)
-			if _, ok := st.Parameters[name]; !ok {
-				out.InvalidParameters = append(out.InvalidParameters, given)
-				continue
-			}
-			delete(st.Parameters, name)
-			out.DeletedParameters = append(out.DeletedParameters, given)
-		}
 		return nil
 	})
 }
@@ -417,12 +366,12 @@ func (s *Service) updateResource(in resourceInput, change func(*parameter) error
 
 type addTagsInput struct {
 	resourceInput
-	Tags []tag `wire:"required"`
+	Tags []service.Tag `wire:"required"`
 }
 
 func (s *Service) addTagsToResource(_ context.Context, in *addTagsInput) (*wire.Empty, error) {
 	return nil, s.updateResource(in.resourceInput, func(p *parameter) (err error) {
-		p.Tags, err = setTags(p.Tags, in.Tags)
+		p.Tags, err = tagging().Set(p.Tags, in.Tags)
 		return err
 	})
 }
@@ -434,28 +383,24 @@ type removeTagsInput struct {
 
 func (s *Service) removeTagsFromResource(_ context.Context, in *removeTagsInput) (*wire.Empty, error) {
 	return nil, s.updateResource(in.resourceInput, func(p *parameter) error {
-		for _, key := range in.TagKeys {
-			delete(p.Tags, key)
-		}
+		p.Tags = service.RemoveTags(p.Tags, in.TagKeys)
 		return nil
 	})
 }
 
 type listTagsOutput struct {
-	TagList []tag
+	TagList []service.Tag
 }
 
 func (s *Service) listTagsForResource(_ context.Context, in *resourceInput) (*listTagsOutput, error) {
-	out := &listTagsOutput{TagList: []tag{}}
+	out := &listTagsOutput{}
 	return out, s.state.View(func(st state) error {
 		p, ok := st.Parameters[s.nameOf(in.ResourceID)]
 		if !ok {
 			return wire.Errorf("InvalidResourceId", "The resource ID %q is not valid. Verify that you entered the correct ID and try again.",
 				in.ResourceID)
 		}
-		for _, key := range slices.Sorted(maps.Keys(p.Tags)) {
-			out.TagList = append(out.TagList, tag{key, p.Tags[key]})
-		}
+		out.TagList = service.Tags(p.Tags)
 		return nil
 	})
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http/httptest"
-	"slices"
 	"strings"
 	"testing"
 
@@ -218,10 +217,6 @@ func TestTagsAndDelete(t *testing.T) {
 	})
 	if err != nil || len(tags.TagList) != 1 || aws.ToString(tags.TagList[0].Value) != "v" {
 		t.Errorf("tags = %+v, %v", tags, err)
-	}
-	out, err := c.DeleteParameters(t.Context(), &awsssm.DeleteParametersInput{Names: []string{"/a", "/b"}})
-	if err != nil || !slices.Equal(out.DeletedParameters, []string{"/a"}) || !slices.Equal(out.InvalidParameters, []string{"/b"}) {
-		t.Errorf("delete = %+v, %v", out, err)
 	}
 }
 

@@ -2,6 +2,7 @@
 package store
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -44,12 +45,17 @@ func (d dir) Load(name string, into any) (bool, error) {
 }
 
 func (d dir) Save(name string, from any) error {
-	data, err := json.MarshalIndent(from, "", "\t")
+	encoded, err := encode(name, from)
 	if err != nil {
+		return err
+	}
+	var data bytes.Buffer
+	if err := json.Indent(&data, encoded, "", "\t"); err != nil {
 		return fmt.Errorf("save the local cloud's state %q: %w", name, err)
 	}
+	data.WriteByte('\n')
 	// A kill at any moment leaves the old or the new document: it is written beside the old one and renamed.
-	if err := renameio.WriteFile(d.file(name), append(data, '\n'), 0o600, renameio.WithTempDir(string(d))); err != nil {
+	if err := renameio.WriteFile(d.file(name), data.Bytes(), 0o600, renameio.WithTempDir(string(d))); err != nil {
 		return fmt.Errorf("save the local cloud's state: %w", err)
 	}
 	return nil
@@ -74,12 +80,24 @@ func (m *memory) Load(name string, into any) (bool, error) {
 }
 
 func (m *memory) Save(name string, from any) error {
-	data, err := json.Marshal(from)
+	data, err := encode(name, from)
 	if err != nil {
-		return fmt.Errorf("save the local cloud's state %q: %w", name, err)
+		return err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.documents[name] = data
 	return nil
+}
+
+// encode returns the document in JSON, which a [Document] brings along.
+func encode(name string, from any) ([]byte, error) {
+	if data, ok := from.(json.RawMessage); ok {
+		return data, nil
+	}
+	data, err := json.Marshal(from)
+	if err != nil {
+		return nil, fmt.Errorf("save the local cloud's state %q: %w", name, err)
+	}
+	return data, nil
 }

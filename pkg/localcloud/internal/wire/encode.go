@@ -2,6 +2,8 @@ package wire
 
 import (
 	"bytes"
+	"crypto/sha512"
+	"encoding/base64"
 	"encoding/json"
 	"encoding/xml"
 	"fmt"
@@ -9,15 +11,19 @@ import (
 	"slices"
 )
 
+// Answer answers a request for an operation of a query or JSON service with the output, or a pointer to it.
+func (s *Service) Answer(w http.ResponseWriter, r *http.Request, operation string, out any) error {
+	return (&request{id: UUID(), protocol: s.protocolOf(r), mediaType: jsonType(r), service: s, action: operation}).writeResult(w, out)
+}
+
 // writeResult answers a call that succeeded.
 func (q *request) writeResult(w http.ResponseWriter, out any) error {
 	w.Header().Set("X-Amzn-Requestid", q.id)
 	if q.protocol == JSON {
-		body, err := json.Marshal(out)
+		body, err := q.encodeJSON(w, out)
 		if err != nil {
 			return fmt.Errorf("encode the answer of %s: %w", q.action, err)
 		}
-		w.Header().Set("Content-Type", "application/x-amz-json-1.1")
 		_, err = w.Write(body)
 		return err
 	}
@@ -28,6 +34,16 @@ func (q *request) writeResult(w http.ResponseWriter, out any) error {
 	w.Header().Set("Content-Type", "text/xml;charset=UTF-8")
 	_, err = w.Write(body)
 	return err
+}
+
+// encodeJSON encodes an answer of the JSON protocol as the request was, and sets the headers that say so.
+func (q *request) encodeJSON(w http.ResponseWriter, out any) ([]byte, error) {
+	w.Header().Set("Content-Type", q.mediaType)
+	if q.mediaType == cborType {
+		w.Header().Set("Smithy-Protocol", cborProtocol)
+		return encodeCBOR(out)
+	}
+	return json.Marshal(out)
 }
 
 // encodeXML returns the document of a query protocol's answer.
@@ -73,17 +89,24 @@ func encodeXML(s *Service, action, requestID string, out any) ([]byte, error) {
 }
 
 // writeError answers a call that failed, in the protocol's shape.
-func writeError(w http.ResponseWriter, protocol Protocol, namespace, requestID string, err *Error) {
-	w.Header().Set("X-Amzn-Requestid", requestID)
-	switch protocol {
+func (q *request) writeError(w http.ResponseWriter, err *Error) {
+	w.Header().Set("X-Amzn-Requestid", q.id)
+	fault := "Sender"
+	if err.status() >= http.StatusInternalServerError {
+		fault = "Receiver"
+	}
+	switch q.protocol {
 	case JSON:
-		w.Header().Set("Content-Type", "application/x-amz-json-1.1")
 		w.Header().Set("X-Amzn-Errortype", err.Code)
+		if q.service != nil && q.service.Protocol == AWSQuery { // its clients know the query protocol's codes
+			w.Header().Set("X-Amzn-Query-Error", err.Code+";"+fault)
+		}
+		body, _ := q.encodeJSON(w, map[string]string{"__type": err.Code, "message": err.Message}) // cannot fail
 		w.WriteHeader(err.status())
-		json.NewEncoder(w).Encode(map[string]string{"__type": err.Code, "message": err.Message})
+		w.Write(body)
 		return
 	case REST:
-		WriteRESTError(w, requestID, "", err)
+		WriteRESTError(w, q.id, "", err)
 		return
 	}
 	type body struct {
@@ -92,24 +115,20 @@ func writeError(w http.ResponseWriter, protocol Protocol, namespace, requestID s
 		Message string
 	}
 	var document any
-	if protocol == EC2Query {
+	if q.protocol == EC2Query {
 		document = struct {
 			XMLName   xml.Name `xml:"Response"`
 			Errors    []body   `xml:"Errors>Error"`
 			RequestID string
-		}{Errors: []body{{Code: err.Code, Message: err.Message}}, RequestID: requestID}
+		}{Errors: []body{{Code: err.Code, Message: err.Message}}, RequestID: q.id}
 	} else {
-		fault := "Sender"
-		if err.status() >= http.StatusInternalServerError {
-			fault = "Receiver"
-		}
 		document = struct {
 			XMLName   xml.Name
 			Error     body
 			RequestID string `xml:"RequestId"`
 		}{
-			XMLName: xml.Name{Space: namespace, Local: "ErrorResponse"}, Error: body{fault, err.Code, err.Message},
-			RequestID: requestID,
+			XMLName: xml.Name{Space: q.namespace(), Local: "ErrorResponse"}, Error: body{fault, err.Code, err.Message},
+			RequestID: q.id,
 		}
 	}
 	writeXML(w, err.status(), document)
@@ -120,14 +139,22 @@ func WriteRESTError(w http.ResponseWriter, requestID, resource string, err *Erro
 	if recorder, ok := w.(*statusRecorder); ok {
 		recorder.err = err
 	}
-	w.Header().Set("X-Amz-Request-Id", requestID)
+	setRESTHeaders(w, requestID)
 	writeXML(w, err.status(), struct {
 		XMLName   xml.Name `xml:"Error"`
 		Code      string
 		Message   string
 		Resource  string `xml:",omitempty"`
 		RequestID string `xml:"RequestId"`
-	}{Code: err.Code, Message: err.Message, Resource: resource, RequestID: requestID})
+		HostID    string `xml:"HostId"`
+	}{Code: err.Code, Message: err.Message, Resource: resource, RequestID: requestID, HostID: w.Header().Get("X-Amz-Id-2")})
+}
+
+// setRESTHeaders sets the headers by which AWS finds a request of a REST service again.
+func setRESTHeaders(w http.ResponseWriter, requestID string) {
+	w.Header().Set("X-Amz-Request-Id", requestID)
+	host := sha512.Sum512([]byte(requestID))
+	w.Header().Set("X-Amz-Id-2", base64.StdEncoding.EncodeToString(host[:56])) // 76 characters, as on AWS
 }
 
 func writeXML(w http.ResponseWriter, status int, document any) {

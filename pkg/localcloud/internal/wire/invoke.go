@@ -17,12 +17,12 @@ func (s *Server) Invoke(ctx context.Context, service, action string, parameters 
 		return fmt.Errorf("call %s of %s: there is no such query service", action, service)
 	}
 	q := &request{
-		id: newRequestID(), protocol: found.Protocol, service: found, serviceName: service, action: action, form: parameters,
+		id: UUID(), protocol: found.Protocol, service: found, serviceName: service, action: action, form: parameters,
 	}
 	ctx = context.WithValue(ctx, regionKey, s.options.Region)
 	ctx = context.WithValue(ctx, requestIDKey, q.id)
 	answer := &buffer{header: http.Header{}}
-	if err := q.perform(ctx, answer); err != nil {
+	if err := q.perform(ctx, answer, nil); err != nil {
 		return fmt.Errorf("call %s of %s: %w", action, service, err)
 	}
 	if err := xml.Unmarshal(answer.Bytes(), out); err != nil {

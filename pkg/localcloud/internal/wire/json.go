@@ -81,6 +81,12 @@ func checkJSONFields(object map[string]any, t reflect.Type, path string) *Error 
 			}
 			continue
 		}
+		if value == "" && !limits.empty {
+			if limits.required {
+				return emptyParameter(JSON, full)
+			}
+			continue
+		}
 		if err := checkJSONEnum(value, full, limits.enum); err != nil {
 			return err
 		}

@@ -34,8 +34,9 @@ func (p *parameter) child(name string) *parameter {
 	return p.children[name]
 }
 
-// isEmptyList reports whether the parameter is there without a value, which is how the query protocol writes an empty list.
-func (p *parameter) isEmptyList() bool { return p.set && p.value == "" && len(p.children) == 0 }
+// isEmpty reports whether the parameter is there without a value. That is how the query protocol writes an empty list; any other
+// parameter is as good as absent.
+func (p *parameter) isEmpty() bool { return p.set && p.value == "" && len(p.children) == 0 }
 
 // queryDecoder decodes the parameters of one request.
 type queryDecoder struct{ protocol Protocol }
@@ -93,6 +94,16 @@ func missingParameter(protocol Protocol, path string) *Error {
 	return Errorf("ValidationException", "%s", nullMessage(path))
 }
 
+// emptyParameter is the error for a parameter that must be there and has no value.
+func emptyParameter(protocol Protocol, path string) *Error {
+	missing := missingParameter(protocol, path)
+	if protocol != EC2Query {
+		missing.Message = fmt.Sprintf("1 validation error detected: Value '' at '%s' failed to satisfy constraint: "+
+			"Member must have length greater than or equal to 1", path)
+	}
+	return missing
+}
+
 func nullMessage(path string) string {
 	return fmt.Sprintf("1 validation error detected: Value null at '%s' failed to satisfy constraint: Member must not be null", path)
 }
@@ -116,6 +127,7 @@ func enumMessage(path, value string, enum []string) string {
 // constraint is what a field's wire tag asks for.
 type constraint struct {
 	required bool
+	empty    bool // an empty value is a value
 	enum     []string
 }
 
@@ -126,6 +138,7 @@ func parseConstraint(tag string) constraint {
 			c.enum = strings.Split(values, "|")
 		}
 		c.required = c.required || option == "required"
+		c.empty = c.empty || option == "empty"
 	}
 	return c
 }
@@ -147,7 +160,7 @@ func (d queryDecoder) structure(p *parameter, v reflect.Value, path string) *Err
 		return err
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.children)) {
-		if !taken[name] {
+		if !taken[name] && !p.children[name].isEmpty() {
 			return unknownParameter(p.children[name].firstLeaf(join(path, name)))
 		}
 	}
@@ -185,6 +198,12 @@ func (d queryDecoder) fields(p *parameter, v reflect.Value, path string, taken m
 			}
 			continue
 		}
+		if child.isEmpty() && !limits.empty && !isList(field.Type) {
+			if limits.required {
+				return emptyParameter(d.protocol, full)
+			}
+			continue
+		}
 		if err := d.value(child, v.Field(i), full, limits); err != nil {
 			return err
 		}
@@ -192,12 +211,20 @@ func (d queryDecoder) fields(p *parameter, v reflect.Value, path string, taken m
 	return nil
 }
 
+func isList(t reflect.Type) bool {
+	return t.Kind() == reflect.Slice && t.Elem().Kind() != reflect.Uint8
+}
+
 func (d queryDecoder) value(p *parameter, v reflect.Value, path string, limits constraint) *Error {
 	switch {
 	case v.Kind() == reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
-		return d.value(p, v.Elem(), path, limits)
-	case v.Kind() == reflect.Slice && v.Type().Elem().Kind() != reflect.Uint8:
+		err := d.value(p, v.Elem(), path, limits)
+		if v.Elem().Kind() == reflect.Struct && !isScalarStruct(v.Elem()) && v.Elem().IsZero() {
+			v.SetZero() // nothing in it had a value
+		}
+		return err
+	case isList(v.Type()):
 		return d.list(p, v, path, limits)
 	case v.Kind() == reflect.Struct && !isScalarStruct(v):
 		return d.structure(p, v, path)
@@ -217,7 +244,7 @@ func (d queryDecoder) value(p *parameter, v reflect.Value, path string, limits c
 }
 
 func (d queryDecoder) list(p *parameter, v reflect.Value, path string, limits constraint) *Error {
-	if p.isEmptyList() {
+	if p.isEmpty() {
 		if limits.required {
 			return missingParameter(d.protocol, path)
 		}
@@ -234,7 +261,7 @@ func (d queryDecoder) list(p *parameter, v reflect.Value, path string, limits co
 			}
 		}
 		p, path = p.child("member"), join(path, "member")
-		if p.isEmptyList() {
+		if p.isEmpty() {
 			v.Set(reflect.MakeSlice(v.Type(), 0, 0))
 			return nil
 		}

@@ -22,7 +22,10 @@ type sample struct {
 	IDs     []string   `query:"Id"`
 	Filters []nested   `query:"Filter"`
 	Nested  *nested    `query:"Nested"`
+	Options *embedded  `query:"Options"`
 	Kinds   []string   `query:"Kinds" wire:"enum=a|b"`
+	Text    *string    `query:"Text"`
+	Kept    *string    `query:"Kept" wire:"empty"`
 	embedded
 }
 
@@ -66,7 +69,16 @@ func TestDecodeQuery(t *testing.T) {
 			want: sample{Name: "x", IDs: []string{"a", "b"}, Filters: []nested{{"k", []string{"v"}}}},
 		},
 		{name: "empty list", protocol: AWSQuery, form: "Name=x&Id=", want: sample{Name: "x", IDs: []string{}}},
-		{name: "empty value", form: "Name=", want: sample{}},
+		{
+			name: "empty values are absent", form: "Name=x&NotHere=&Kind=&Count=&Flag=&At=&Data=&Nested=&Options.Extra=&Extra=&Text=&Kept=",
+			want: sample{Name: "x", Kept: new("")},
+		},
+		{name: "an empty value in a list", form: "Name=x&Id.1=", want: sample{Name: "x", IDs: []string{""}}},
+		{name: "required and empty", form: "Name=", wantErr: "MissingParameter: The request must contain the parameter Name"},
+		{
+			name: "required and empty member", protocol: AWSQuery, form: "Name=",
+			wantErr: "ValidationError: 1 validation error detected: Value '' at 'Name' failed to satisfy constraint: Member must have length greater than or equal to 1",
+		},
 
 		{name: "missing", form: "", wantErr: "MissingParameter: The request must contain the parameter Name"},
 		{
@@ -141,6 +153,8 @@ func TestDecodeJSON(t *testing.T) {
 			body: `{"Name":"x","Tier":"Standard","KeyId":"k","Count":0,"Tags":[{"Key":"a"}],"Since":1.5}`,
 			want: input{"x", "Standard", "k", new(0), []inner{{"a"}}, &Epoch{time.UnixMilli(1500).UTC()}},
 		},
+		{body: `{"Name":"x","Tier":"","KeyId":""}`, want: input{Name: "x"}},
+		{body: `{"Name":""}`, wantErr: "ValidationException: 1 validation error detected: Value '' at 'name' failed to satisfy constraint: Member must have length greater than or equal to 1"},
 		{body: ``, wantErr: "ValidationException: 1 validation error detected: Value null at 'name' failed to satisfy constraint: Member must not be null"},
 		{body: `{"Name":"x","Other":1}`, wantErr: "ValidationException: The parameter Other is not supported"},
 		{body: `{"Name":"x","Tags":[{}]}`, wantErr: "ValidationException: 1 validation error detected: Value null at 'tags.1.member.key' failed to satisfy constraint: Member must not be null"},
@@ -189,7 +203,7 @@ func FuzzDecodeQuery(f *testing.F) {
 			}
 			return
 		}
-		if _, ok := form["Name"]; !ok {
+		if form.Get("Name") == "" {
 			t.Error("a request without the required parameter is decoded")
 		}
 		if len(in.IDs)+len(in.Filters) > len(form) {

@@ -2,16 +2,20 @@ package wire
 
 import (
 	"context"
+	"encoding/xml"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -43,7 +47,7 @@ func find(_ context.Context, in *findInput) (*things, error) {
 func touch(context.Context, *Empty) (*Empty, error) { return nil, nil }
 
 func testServices() []Service {
-	actions := map[string]Action{"Find": Do(find), "Touch": Do(touch)}
+	actions := map[string]Action{"Find": DoUnscoped(find), "Touch": DoUnscoped(touch)}
 	return []Service{
 		{Name: "ec2", Protocol: EC2Query, Namespace: "http://ec2.example/", Actions: actions},
 		{Name: "iam", Protocol: AWSQuery, Namespace: "http://iam.example/", Actions: actions, Global: true},
@@ -66,6 +70,8 @@ func testServer() *Server {
 // call is a request to be signed.
 type call struct {
 	service, region, key, secret string
+	token                        string
+	off                          time.Duration // of the client's clock
 	method, path, body           string
 	header                       map[string]string
 	change                       func(*http.Request) // after signing
@@ -95,8 +101,8 @@ func (c call) do(t *testing.T, s *Server) (status int, header http.Header, body 
 		}
 	}
 	signer := v4.NewSigner(func(o *v4.SignerOptions) { o.DisableURIPathEscaping = c.service == "s3" })
-	key := aws.Credentials{AccessKeyID: c.key, SecretAccessKey: c.secret}
-	if err := signer.SignHTTP(t.Context(), key, req, hash, c.service, c.region, time.Now()); err != nil {
+	key := aws.Credentials{AccessKeyID: c.key, SecretAccessKey: c.secret, SessionToken: c.token}
+	if err := signer.SignHTTP(t.Context(), key, req, hash, c.service, c.region, time.Now().Add(c.off)); err != nil {
 		t.Fatal(err)
 	}
 	if c.change != nil {
@@ -104,7 +110,7 @@ func (c call) do(t *testing.T, s *Server) (status int, header http.Header, body 
 	}
 	recorder := httptest.NewRecorder()
 	s.ServeHTTP(recorder, req)
-	id := regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f-]{27}`)
+	id := regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f-]{27}|[A-Za-z0-9+/]{75}=`)
 	return recorder.Code, recorder.Header(), id.ReplaceAllString(recorder.Body.String(), "ID")
 }
 
@@ -156,11 +162,11 @@ func TestProtocols(t *testing.T) {
 		{"json without a result", call{service: "ssm", header: target("AmazonSSM.Touch"), body: `{}`}, 200, `{}`},
 		{
 			"json unsupported", call{service: "ssm", header: target("AmazonSSM.SendCommand"), body: `{}`}, 400,
-			"{\"__type\":\"UnknownOperationException\",\"message\":\"The operation SendCommand is not valid. (This local cloud's ssm does not have it.)\"}\n",
+			"{\"__type\":\"UnknownOperationException\",\"message\":\"The operation SendCommand is not valid. (This local cloud's ssm does not have it.)\"}",
 		},
 		{
 			"json of another service", call{service: "ssm", header: target("CodeDeploy_20141006.Find"), body: `{}`}, 400,
-			"{\"__type\":\"UnknownOperationException\",\"message\":\"The operation CodeDeploy_20141006.Find is not valid. (This local cloud's ssm does not have it.)\"}\n",
+			"{\"__type\":\"UnknownOperationException\",\"message\":\"The operation CodeDeploy_20141006.Find is not valid. (This local cloud's ssm does not have it.)\"}",
 		},
 		{
 			"unknown query service", call{service: "sns", header: form, body: "Action=ListTopics"}, 400,
@@ -168,7 +174,7 @@ func TestProtocols(t *testing.T) {
 		},
 		{
 			"unknown REST service", call{service: "lambda", method: "GET", path: "/2015-03-31/functions"}, 501,
-			xmlHeader + `<Error><Code>NotImplemented</Code><Message>A header or request implies functionality that is not implemented: GET /2015-03-31/functions (service lambda).</Message><RequestId>ID</RequestId></Error>`,
+			xmlHeader + `<Error><Code>NotImplemented</Code><Message>A header or request implies functionality that is not implemented: GET /2015-03-31/functions (service lambda).</Message><RequestId>ID</RequestId><HostId>ID</HostId></Error>`,
 		},
 		{"rest", call{service: "s3", method: "PUT", path: "/bucket/a%20b?x=1%2B2&a", body: "content"}, 200, `PUT /bucket/a b "content" `},
 		{
@@ -180,7 +186,7 @@ func TestProtocols(t *testing.T) {
 			"rest other body", call{
 				service: "s3", method: "PUT", path: "/b/k", body: "content",
 				change: func(r *http.Request) { r.Body = io.NopCloser(strings.NewReader("CONTENT")) },
-			}, 400, xmlHeader + `<Error><Code>XAmzContentSHA256Mismatch</Code><Message>The provided &#39;x-amz-content-sha256&#39; header does not match what was computed.</Message><Resource>/b/k</Resource><RequestId>id</RequestId></Error>`,
+			}, 400, xmlHeader + `<Error><Code>XAmzContentSHA256Mismatch</Code><Message>The provided &#39;x-amz-content-sha256&#39; header does not match what was computed.</Message><Resource>/b/k</Resource><RequestId>id</RequestId><HostId>ID</HostId></Error>`,
 		},
 		{
 			"rest in chunks", call{
@@ -193,7 +199,7 @@ func TestProtocols(t *testing.T) {
 			"rest in chunks that end early", call{
 				service: "s3", method: "PUT", path: "/b/k", body: "4\r\nWiki\r\n0\r\n\r\n",
 				header: map[string]string{"X-Amz-Content-Sha256": "STREAMING-UNSIGNED-PAYLOAD-TRAILER", "X-Amz-Decoded-Content-Length": "9"},
-			}, 400, xmlHeader + `<Error><Code>IncompleteBody</Code><Message>The body is shorter than X-Amz-Decoded-Content-Length says.</Message><Resource>/b/k</Resource><RequestId>id</RequestId></Error>`,
+			}, 400, xmlHeader + `<Error><Code>IncompleteBody</Code><Message>The body is shorter than X-Amz-Decoded-Content-Length says.</Message><Resource>/b/k</Resource><RequestId>id</RequestId><HostId>ID</HostId></Error>`,
 		},
 	}
 	for _, test := range tests {
@@ -247,6 +253,41 @@ func TestAuthentication(t *testing.T) {
 			},
 		},
 		{
+			"a slow clock", func(c *call) { c.off = -16 * time.Minute }, map[string]string{
+				"ec2": "400 RequestExpired", "iam": "403 SignatureDoesNotMatch", "ssm": "400 InvalidSignatureException", "s3": "403 RequestTimeTooSkewed",
+			},
+		},
+		{
+			"a fast clock", func(c *call) { c.off = 16 * time.Minute }, map[string]string{
+				"ec2": "400 RequestExpired", "iam": "403 SignatureDoesNotMatch", "ssm": "400 InvalidSignatureException", "s3": "403 RequestTimeTooSkewed",
+			},
+		},
+		{
+			"a clock that will do", func(c *call) { c.off = -14 * time.Minute }, map[string]string{"ec2": "200", "iam": "200", "ssm": "200", "s3": "200"},
+		},
+		{
+			"a token that nobody gave out", func(c *call) { c.token = "token" }, map[string]string{
+				"ec2": "401 AuthFailure", "iam": "403 InvalidClientTokenId", "ssm": "400 UnrecognizedClientException", "s3": "400 InvalidToken",
+			},
+		},
+		{
+			"a header of AWS's that is not signed",
+			func(c *call) { c.change = func(r *http.Request) { r.Header.Set("X-Amz-Acl", "private") } }, map[string]string{
+				"ec2": "401 AuthFailure", "iam": "403 SignatureDoesNotMatch", "ssm": "400 InvalidSignatureException", "s3": "403 AccessDenied",
+			},
+		},
+		{
+			"a body that is not signed", func(c *call) {
+				c.header = maps.Clone(c.header)
+				if c.header == nil {
+					c.header = map[string]string{}
+				}
+				c.header["X-Amz-Content-Sha256"] = "UNSIGNED-PAYLOAD"
+			}, map[string]string{
+				"ec2": "401 AuthFailure", "iam": "403 SignatureDoesNotMatch", "ssm": "400 InvalidSignatureException", "s3": "200",
+			},
+		},
+		{
 			"another region", func(c *call) { c.region = "eu-west-1" }, map[string]string{
 				"ec2": "401 AuthFailure", "iam": "403 SignatureDoesNotMatch", "ssm": "400 InvalidSignatureException", "s3": "400 AuthorizationHeaderMalformed",
 			},
@@ -288,22 +329,157 @@ func TestRegionErrorSaysWhatToDo(t *testing.T) {
 }
 
 func TestPresigned(t *testing.T) {
-	req := httptest.NewRequest(http.MethodGet, "http://127.64.0.1:4566/?Action=Touch&X-Amz-Expires=60", nil)
-	key := aws.Credentials{AccessKeyID: "AKIA", SecretAccessKey: "secret"}
+	const bad = "400 AuthorizationQueryParametersError"
 	for _, test := range []struct {
-		at     time.Time
-		status int
-	}{{time.Now(), http.StatusOK}, {time.Now().Add(-time.Hour), http.StatusForbidden}} {
-		signed, _, err := v4.NewSigner().PresignHTTP(t.Context(), key, req, hashHex(nil), "iam", "us-east-1", test.at)
+		service, expires string
+		age              time.Duration
+		token, want      string
+	}{
+		{"iam", "60", 0, "", "200 "},
+		{"iam", "60", time.Hour, "", "403 SignatureDoesNotMatch"},
+		{"iam", "", time.Minute, "", "200 "},
+		{"iam", "", 16 * time.Minute, "", "403 SignatureDoesNotMatch"},
+		{"iam", "60", -16 * time.Minute, "", "403 SignatureDoesNotMatch"},
+		{"iam", "604801", 0, "", bad},
+		{"iam", "60", 0, "token", "403 InvalidClientTokenId"},
+		{"s3", "604800", 6 * 24 * time.Hour, "", "200 "},
+		{"s3", "60", time.Hour, "", "403 AccessDenied"},
+		{"s3", "60", -16 * time.Minute, "", "403 AccessDenied"},
+		{"s3", "604801", 0, "", bad},
+		{"s3", "-1", 0, "", bad},
+		{"s3", "soon", 0, "", bad},
+		{"s3", "", 0, "", bad},
+		{"s3", "60", 0, "token", "400 InvalidToken"},
+	} {
+		query := url.Values{"Action": {"Touch"}}
+		if test.expires != "" {
+			query.Set("X-Amz-Expires", test.expires)
+		}
+		req := httptest.NewRequest(http.MethodGet, "http://127.64.0.1:4566/?"+query.Encode(), nil)
+		key := aws.Credentials{AccessKeyID: "AKIA", SecretAccessKey: "secret", SessionToken: test.token}
+		hash := hashHex(nil)
+		if test.service == "s3" {
+			hash = unsignedPayload
+		}
+		signed, _, err := v4.NewSigner().PresignHTTP(t.Context(), key, req, hash, test.service, "us-west-1", time.Now().Add(-test.age))
 		if err != nil {
 			t.Fatal(err)
 		}
 		recorder := httptest.NewRecorder()
 		testServer().ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, signed, nil))
-		if recorder.Code != test.status {
-			t.Errorf("presigned at %s: %d %s, want %d", test.at, recorder.Code, recorder.Body, test.status)
+		var answer struct {
+			Code  string
+			Inner string `xml:"Error>Code"`
+		}
+		_ = xml.Unmarshal(recorder.Body.Bytes(), &answer) // which S3's good answer is not
+		if got := fmt.Sprint(recorder.Code, " ", answer.Code, answer.Inner); got != test.want {
+			t.Errorf("%s, presigned %s ago for %q: %s, want %s", test.service, test.age, test.expires, got, test.want)
 		}
 	}
+}
+
+// TestQueryIsSortedByName signs a query of which one name begins with another: '1=' comes before '10=', though '0' before '='.
+func TestQueryIsSortedByName(t *testing.T) {
+	if got, want := canonicalQuery(url.Values{"V.10": {"j"}, "V.1": {"b", "a"}, "X-Amz-Signature": {"s"}}), "V.1=a&V.1=b&V.10=j"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	path := "/?Action=Find&Name=x"
+	for i := range 12 {
+		path += fmt.Sprintf("&Name.%d=x", i+1) // unknown to the action, and that is told only where the signature is right
+	}
+	if _, _, body := (call{service: "ec2", method: "GET", path: path}).do(t, testServer()); !strings.Contains(body, "UnknownParameter") {
+		t.Error(body)
+	}
+}
+
+// unreadable is a body that must not be read.
+type unreadable struct{ t *testing.T }
+
+func (b unreadable) Read([]byte) (int, error) {
+	b.t.Error("the body is read")
+	return 0, io.EOF
+}
+
+// TestBodyIsReadOnlyOfOwnRequests sends bodies with signatures that cannot be right.
+func TestBodyIsReadOnlyOfOwnRequests(t *testing.T) {
+	unread := func(r *http.Request) { r.Body = io.NopCloser(unreadable{t}) }
+	for name, c := range map[string]call{
+		"unsigned":       {change: func(r *http.Request) { unread(r); r.Header.Del("Authorization") }},
+		"another key":    {key: "AKIB", change: unread},
+		"an old date":    {off: -time.Hour, change: unread},
+		"another region": {region: "eu-west-1", change: unread},
+		"too large":      {change: func(r *http.Request) { unread(r); r.ContentLength = maxBody + 1 }},
+	} {
+		c.service, c.body = "ec2", "Action=Touch"
+		if status, _, body := c.do(t, testServer()); status < 400 {
+			t.Errorf("%s: %d %s", name, status, body)
+		}
+	}
+	// S3's says in a header what the hash of the body is.
+	status, _, body := call{service: "s3", method: "PUT", path: "/b/k", body: "x", secret: "other", change: unread}.do(t, testServer())
+	if status != http.StatusForbidden {
+		t.Errorf("s3: %d %s", status, body)
+	}
+}
+
+// TestBodiesInFlight fills the room for bodies: another request waits until it has gone.
+func TestBodiesInFlight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := testServer()
+		if !s.bodies.TryAcquire(maxBodies) {
+			t.Fatal("no room at the start")
+		}
+		served := make(chan int)
+		go func() {
+			status, _, _ := call{service: "iam", method: "POST", path: "/", body: "Action=Touch"}.do(t, s)
+			served <- status
+		}()
+		synctest.Wait()
+		select {
+		case status := <-served:
+			t.Errorf("served with %d though there is no room", status)
+		default:
+		}
+		s.bodies.Release(maxBodies)
+		if status := <-served; status != http.StatusOK {
+			t.Errorf("status %d", status)
+		}
+	})
+}
+
+// TestSlowBody begins a request and never ends it.
+func TestSlowBody(t *testing.T) {
+	for _, service := range []string{"iam", "s3"} {
+		synctest.Test(t, func(t *testing.T) {
+			body, writer := io.Pipe()
+			defer writer.Close()
+			late := &deadlined{ResponseRecorder: httptest.NewRecorder(), expire: func() { writer.CloseWithError(os.ErrDeadlineExceeded) }}
+			req := httptest.NewRequest(http.MethodPut, "http://127.64.0.1:4566/b/k", body)
+			req.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=A/20260101/us-west-1/"+service+"/aws4_request, SignedHeaders=host, Signature=0")
+			begun := time.Now()
+			New(Options{}, testServices()...).ServeHTTP(late, req)
+			if took := time.Since(begun); took != bodyTimeout || late.Code != http.StatusBadRequest || !strings.Contains(late.Body.String(), "RequestTimeout") {
+				t.Errorf("%s: after %s: %d %s", service, took, late.Code, late.Body)
+			}
+		})
+	}
+}
+
+// deadlined is a response writer whose connection has a deadline.
+type deadlined struct {
+	*httptest.ResponseRecorder
+	timer  *time.Timer
+	expire func()
+}
+
+func (d *deadlined) SetReadDeadline(at time.Time) error {
+	if d.timer != nil {
+		d.timer.Stop()
+	}
+	if !at.IsZero() {
+		d.timer = time.AfterFunc(time.Until(at), d.expire)
+	}
+	return nil
 }
 
 func TestLargeBody(t *testing.T) {
@@ -385,7 +561,7 @@ func TestSignatureExample(t *testing.T) {
 // TestFaults answers a call of each protocol with each fault, as an SDK sees it.
 func TestFaults(t *testing.T) {
 	var fault, made atomic.Int32
-	out := Do(func(context.Context, *Empty) (*Empty, error) { made.Add(1); return nil, nil })
+	out := DoUnscoped(func(context.Context, *Empty) (*Empty, error) { made.Add(1); return nil, nil })
 	actions := map[string]Action{"Go": out}
 	server := httptest.NewServer(New(Options{Fault: func(string, string) Fault { return Fault(fault.Load()) }},
 		Service{Name: "ec2", Protocol: EC2Query, Actions: actions},

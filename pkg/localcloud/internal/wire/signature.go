@@ -21,6 +21,9 @@ const (
 	streamingPrefix = "STREAMING-"
 	// timeFormat is the form of X-Amz-Date.
 	timeFormat = "20060102T150405Z"
+	// maxSkew is how far a request's date may be from now, maxExpires how long one may be presigned for.
+	maxSkew    = 15 * time.Minute
+	maxExpires = 7 * 24 * time.Hour
 )
 
 // signature is the Signature Version 4 of a request.
@@ -32,6 +35,8 @@ type signature struct {
 	time                               string // X-Amz-Date
 	payloadHash                        string // as stated; "" means the hash of the body
 	presigned                          bool
+	expires                            string // X-Amz-Expires of a presigned request
+	token                              string // X-Amz-Security-Token
 }
 
 func (s signature) scope() string {
@@ -54,16 +59,16 @@ func parseSignature(r *http.Request) (signature, *Error) {
 				s.hex = value
 			}
 		}
-		s.time = r.Header.Get("X-Amz-Date")
+		s.time, s.token = r.Header.Get("X-Amz-Date"), r.Header.Get("X-Amz-Security-Token")
+		if date, err := http.ParseTime(r.Header.Get("Date")); s.time == "" && err == nil {
+			s.time = date.UTC().Format(timeFormat)
+		}
 	} else if query := r.URL.Query(); query.Get("X-Amz-Algorithm") == algorithm {
 		credential = query.Get("X-Amz-Credential")
 		s.signedHeaders = strings.Split(query.Get("X-Amz-SignedHeaders"), ";")
 		s.hex = query.Get("X-Amz-Signature")
-		s.time = query.Get("X-Amz-Date")
-		s.presigned = true
-		if err := checkExpiry(s.time, query.Get("X-Amz-Expires")); err != nil {
-			return signature{}, err
-		}
+		s.time, s.token = query.Get("X-Amz-Date"), query.Get("X-Amz-Security-Token")
+		s.presigned, s.expires = true, query.Get("X-Amz-Expires")
 	} else {
 		return signature{}, &Error{
 			Code: "MissingAuthenticationToken", Message: "The request has no Signature Version 4.", Status: http.StatusForbidden,
@@ -83,29 +88,44 @@ func parseSignature(r *http.Request) (signature, *Error) {
 	return s, nil
 }
 
-func checkExpiry(date, expires string) *Error {
-	signed, err := time.Parse(timeFormat, date)
-	seconds, err2 := strconv.Atoi(expires)
-	if err != nil || err2 != nil && expires != "" {
-		return Errorf("AuthorizationQueryParametersError", "X-Amz-Date or X-Amz-Expires is not valid")
+// checkHeaders checks what a signature says without the body: that it is of a key that there is, of now, of the cloud's region, and over
+// all that it has to be over. It returns the session that the key belongs to, nil for the administrator.
+func (s *Server) checkHeaders(r *http.Request, q *request, sig signature) (caller *Session, refused *Error) {
+	if s.options.SecretAccessKey != "" {
+		var token string
+		if sig.accessKeyID != s.options.AccessKeyID {
+			if caller = s.session(sig.accessKeyID); caller == nil {
+				return nil, unknownKey(q.protocol, sig.service)
+			}
+			token = caller.Token
+		}
+		if !hmac.Equal([]byte(sig.token), []byte(token)) {
+			return nil, unknownToken(q.protocol, sig.service)
+		}
+		if err := sig.checkTime(q.protocol, time.Now()); err != nil {
+			return nil, err
+		}
+		if err := sig.checkSigned(r, q.protocol); err != nil {
+			return nil, err
+		}
 	}
-	if expires != "" && time.Now().After(signed.Add(time.Duration(seconds)*time.Second)) {
-		return &Error{Code: "AccessDenied", Message: "Request has expired", Status: http.StatusForbidden}
-	}
-	return nil
+	return caller, s.checkRegion(q, sig)
 }
 
-// authenticate checks that the request is signed with the cloud's key and for its region.
-func (s *Server) authenticate(r *http.Request, q *request, sig signature) *Error {
-	if s.options.SecretAccessKey != "" {
-		if sig.accessKeyID != s.options.AccessKeyID {
-			return unknownKey(q.protocol, sig.service)
-		}
-		if !slices.Contains(sig.signedHeaders, "host") || !sig.verify(r, q, s.options.SecretAccessKey) {
-			return badSignature(q.protocol, "The request signature we calculated does not match the signature you provided. "+
-				"Check your secret access key.")
-		}
+// session returns the session that an access key ID belongs to, nil for none.
+func (s *Server) session(accessKeyID string) *Session {
+	if s.options.Identities == nil {
+		return nil
 	}
+	found, ok := s.options.Identities.Session(accessKeyID)
+	if !ok {
+		return nil
+	}
+	return &found
+}
+
+// checkRegion checks that the request is signed for the cloud's region.
+func (s *Server) checkRegion(q *request, sig signature) *Error {
 	if s.options.Region == "" || sig.region == s.options.Region || sig.region == "us-east-1" && q.service != nil && q.service.Global {
 		return nil
 	}
@@ -118,6 +138,61 @@ func (s *Server) authenticate(r *http.Request, q *request, sig signature) *Error
 		return Errorf("AuthorizationHeaderMalformed", "%s", problem)
 	}
 	return badSignature(q.protocol, problem)
+}
+
+// checkTime checks that the request was signed within [maxSkew], and that a presigned one has not expired. Only S3 wants to be told
+// when that is; elsewhere it is as soon as any other request's.
+func (s signature) checkTime(protocol Protocol, now time.Time) *Error {
+	signed, err := time.Parse(timeFormat, s.time)
+	if err != nil || s.date != signed.Format("20060102") {
+		return badSignature(protocol, fmt.Sprintf("The request's date %q is missing, or not that of its credential scope, %q.", s.time, s.date))
+	}
+	valid := maxSkew
+	if s.presigned && (s.expires != "" || protocol == REST) {
+		seconds, err := strconv.Atoi(s.expires)
+		if valid = time.Duration(seconds) * time.Second; err != nil || seconds < 0 || valid > maxExpires {
+			return Errorf("AuthorizationQueryParametersError", "X-Amz-Expires must be a number of seconds, at most %d", int(maxExpires.Seconds()))
+		}
+	}
+	switch {
+	case !now.After(signed.Add(valid)) && !signed.After(now.Add(maxSkew)):
+		return nil
+	case s.presigned && protocol == REST:
+		return &Error{Code: "AccessDenied", Message: "Request has expired, or is not valid yet", Status: http.StatusForbidden}
+	case protocol == REST:
+		return &Error{
+			Code: "RequestTimeTooSkewed", Message: "The difference between the request time and the current time is too large.",
+			Status: http.StatusForbidden,
+		}
+	case protocol == EC2Query:
+		return Errorf("RequestExpired", "Request has expired.")
+	case signed.After(now):
+		return badSignature(protocol, fmt.Sprintf("Signature not yet current: %s is still later than %s (+ 15 min.)", s.time, now.UTC().Format(timeFormat)))
+	}
+	return badSignature(protocol, fmt.Sprintf("Signature expired: %s is now earlier than %s (- 15 min.)", s.time, now.UTC().Format(timeFormat)))
+}
+
+// checkSigned checks that the signature covers the host and all of AWS's headers.
+func (s signature) checkSigned(r *http.Request, protocol Protocol) *Error {
+	names := []string{"host"}
+	for name := range r.Header {
+		if name = strings.ToLower(name); strings.HasPrefix(name, "x-amz-") {
+			names = append(names, name)
+		}
+	}
+	for _, name := range names {
+		switch {
+		case slices.Contains(s.signedHeaders, name):
+		case protocol == REST:
+			return &Error{
+				Code: "AccessDenied", Message: "There were headers present in the request which were not signed: " + name,
+				Status: http.StatusForbidden,
+			}
+		default:
+			return badSignature(protocol, fmt.Sprintf("'%s' must be a 'SignedHeader' in the AWS Authorization.", name))
+		}
+	}
+	return nil
 }
 
 // unknownKey returns the protocol's error for an access key ID that does not exist.
@@ -140,6 +215,27 @@ func unknownKey(protocol Protocol, service string) *Error {
 	return &Error{Code: "InvalidClientTokenId", Message: message, Status: http.StatusForbidden}
 }
 
+// unknownToken returns the protocol's error for a session token that does not belong to the key, or that is missing.
+func unknownToken(protocol Protocol, service string) *Error {
+	if service == "s3" {
+		return Errorf("InvalidToken", "The provided token is malformed or otherwise invalid.")
+	}
+	return unknownKey(protocol, service)
+}
+
+// expiredToken returns the protocol's error for a session that has ended.
+func expiredToken(protocol Protocol) *Error {
+	switch protocol {
+	case EC2Query:
+		return Errorf("RequestExpired", "Request has expired.")
+	case JSON:
+		return Errorf("ExpiredTokenException", "The security token included in the request is expired")
+	case REST:
+		return Errorf("ExpiredToken", "The provided token has expired.")
+	}
+	return &Error{Code: "ExpiredToken", Message: "The security token included in the request is expired", Status: http.StatusForbidden}
+}
+
 // badSignature returns the protocol's error for a signature that is not right.
 func badSignature(protocol Protocol, message string) *Error {
 	switch protocol {
@@ -151,10 +247,10 @@ func badSignature(protocol Protocol, message string) *Error {
 	return &Error{Code: "SignatureDoesNotMatch", Message: message, Status: http.StatusForbidden}
 }
 
-// verify computes the signature again and compares.
+// verify computes the signature again and compares. Only a REST request's may say itself what its body is, or that it does not cover it.
 func (s signature) verify(r *http.Request, q *request, secret string) bool {
 	payloadHash := s.payloadHash
-	if q.protocol != REST && payloadHash != unsignedPayload || payloadHash == "" {
+	if q.protocol != REST || payloadHash == "" {
 		payloadHash = hashHex(q.body)
 	}
 	canonical := strings.Join([]string{
@@ -182,14 +278,18 @@ func canonicalPath(u *url.URL, service string) string {
 
 func canonicalQuery(query url.Values) string {
 	query.Del("X-Amz-Signature")
-	var pairs []string
+	var pairs [][]string
 	for name, values := range query {
 		for _, value := range values {
-			pairs = append(pairs, escape(name, false)+"="+escape(value, false))
+			pairs = append(pairs, []string{escape(name, false), escape(value, false)})
 		}
 	}
-	slices.Sort(pairs)
-	return strings.Join(pairs, "&")
+	slices.SortFunc(pairs, slices.Compare) // by name: '=' is greater than the digits that a longer name may go on with
+	parts := make([]string, len(pairs))
+	for i, pair := range pairs {
+		parts[i] = strings.Join(pair, "=")
+	}
+	return strings.Join(parts, "&")
 }
 
 func canonicalHeaders(r *http.Request, names []string) string {

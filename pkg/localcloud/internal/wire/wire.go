@@ -6,16 +6,23 @@
 //
 //	wire.Service{
 //		Name: "sts", Protocol: wire.AWSQuery, Version: "2011-06-15",
-//		Actions: map[string]wire.Action{"GetCallerIdentity": wire.Do(s.getCallerIdentity)},
+//		Actions: map[string]wire.Action{
+//			"AssumeRole": wire.Do(s.assumeRole, func(in *assumeRoleInput) []wire.Access {
+//				return []wire.Access{{Resource: in.RoleARN}}
+//			}),
+//		},
 //	}
+//
+// Beside each operation stands what it needs its caller to be allowed: see [Access].
 //
 // # Input
 //
 // In the query protocols an exported field takes the parameter that its query tag names: `query:"InstanceId"`. A struct
 // takes Name.Field, a slice Name.1 (EC2) or Name.member.1 (the others), a pointer stays nil where the parameter is absent, and
 // a []byte is base64. In the JSON protocol the json tag counts. In both, the wire tag states constraints:
-// `wire:"required"`, `wire:"enum=a|b"`, `wire:"required,enum=a|b"`. A parameter that no field takes is an error: an
-// emulator that ignores what it does not understand pretends success.
+// `wire:"required"`, `wire:"enum=a|b"`, `wire:"required,enum=a|b"`. A parameter without a value is absent, and so a required one
+// is missing, unless the tag says that an empty value is one: `wire:"empty"`. A parameter that no field takes is an error:
+// an emulator that ignores what it does not understand pretends success.
 //
 // # Output
 //
@@ -28,7 +35,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"reflect"
 	"slices"
 	"strconv"
 	"syscall"
@@ -58,34 +67,56 @@ type Service struct {
 	Namespace string
 	// Target is the prefix of the X-Amz-Target header in the JSON protocol, such as "AmazonSSM". A service of a query
 	// protocol that has one also answers requests of the JSON protocol, as CloudWatch does: its clients moved over the years.
+	// What JSON may say, CBOR may: a request whose Smithy-Protocol header is rpc-v2-cbor has the target in its path.
 	Target string
+	// Prefix begins its actions in IAM's policies; empty for its name.
+	Prefix string
 	// Global services also answer requests that are signed for us-east-1, as clients sign for IAM in every region.
 	Global bool
 	// Actions are the operations by name.
 	Actions map[string]Action
+	// Unsigned are the operations of a query service that are called without a signature: what they are given says who calls.
+	Unsigned []string
+	// Past are the same operations on what the service held a while ago; nil for a service that is always consistent. Of what they
+	// change nothing stays.
+	Past map[string]Action
 	// Handler serves a REST service. It gets the request with its signature checked and its body decoded, and answers
 	// errors with [WriteRESTError].
 	Handler http.Handler
+	// Operations are the names of a REST service's operations, and Operation returns the one that a request is for, if any.
+	Operations []string
+	Operation  func(*http.Request) string
+	// Needs is what the operations of a REST service need, by their names.
+	Needs map[string]func(*http.Request) []Access
+}
+
+// OperationNames returns the names of the service's operations in alphabetical order.
+func (s *Service) OperationNames() []string {
+	return slices.Sorted(slices.Values(slices.AppendSeq(slices.Clone(s.Operations), maps.Keys(s.Actions))))
 }
 
 // protocolOf returns the protocol of a request to the service.
 func (s *Service) protocolOf(r *http.Request) Protocol {
-	if s.Target != "" && r.Header.Get("X-Amz-Target") != "" {
+	if s.Target != "" && (r.Header.Get("X-Amz-Target") != "" || jsonType(r) == cborType) {
 		return JSON
 	}
 	return s.Protocol
 }
 
-// Action is an operation of a query or JSON service, made by [Do].
+// Action is an operation of a query or JSON service, made by [Do] or [DoUnscoped].
 type Action struct {
-	newInput func() any
-	call     func(ctx context.Context, in any) (any, error)
+	// Input and Output are the types of what it takes and answers.
+	Input, Output reflect.Type
+
+	call  func(ctx context.Context, in any) (any, error)
+	needs func(in any) []Access // nil where that is not known
 }
 
-// Do makes an operation of a function. An error that is not an [*Error] is answered as an internal error.
-func Do[In, Out any](f func(ctx context.Context, in *In) (*Out, error)) Action {
-	return Action{
-		newInput: func() any { return new(In) },
+// Do makes an operation of a function, and of another one that says what a call needs: where it returns nothing, everybody may make the
+// call. With nil in its place the administrator alone may. An error that is not an [*Error] is answered as an internal error.
+func Do[In, Out any](f func(ctx context.Context, in *In) (*Out, error), needs func(in *In) []Access) Action {
+	a := Action{
+		Input: reflect.TypeFor[In](), Output: reflect.TypeFor[Out](),
 		call: func(ctx context.Context, in any) (any, error) {
 			out, err := f(ctx, in.(*In))
 			if err != nil {
@@ -97,6 +128,15 @@ func Do[In, Out any](f func(ctx context.Context, in *In) (*Out, error)) Action {
 			return out, nil
 		},
 	}
+	if needs != nil {
+		a.needs = func(in any) []Access { return needs(in.(*In)) }
+	}
+	return a
+}
+
+// DoUnscoped makes an operation that is about no resource in particular, such as a list: policies allow it on "*" alone.
+func DoUnscoped[In, Out any](f func(ctx context.Context, in *In) (*Out, error)) Action {
+	return Do(f, func(*In) []Access { return []Access{{}} })
 }
 
 // Empty is the input or output of an operation without fields.
@@ -168,6 +208,7 @@ type contextKey int
 const (
 	regionKey contextKey = iota
 	requestIDKey
+	gateKey
 )
 
 // Region returns the region of the request's signature.

@@ -9,12 +9,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"regexp"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/ingot-build/ingot/internal/lines"
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/compute"
 	"github.com/ingot-build/ingot/pkg/machine"
 )
@@ -43,6 +45,7 @@ type Compute struct {
 	engine  *machine.Engine
 	options Options
 
+	addresses  sync.Map   // of machines: netip.Addr to the engine's name, where they are not this host's to reach
 	networking sync.Mutex // held while the network is made: the engine would make two of one name
 }
 
@@ -93,27 +96,52 @@ func (c *Compute) sourceTag() string { return c.prefix() + "/source:" + c.engine
 
 // Create implements compute.Compute.
 func (c *Compute) Create(ctx context.Context, s compute.Spec) (compute.Machine, error) {
-	network, err := c.network(ctx)
-	if err != nil {
+	files := machine.Seed{InstanceID: s.ID, AuthorizedKeys: s.AuthorizedKeys, UserData: s.UserData}.Files()
+	if err := c.create(ctx, s, files); err != nil {
 		return compute.Machine{}, err
 	}
-	name := c.machineName(s.ID)
-	err = c.engine.Create(ctx, machine.Spec{
-		Name:     name,
+	m, err := c.Start(ctx, s.ID)
+	if err == nil {
+		err = c.survives(ctx, s.ID)
+	}
+	if err != nil {
+		return compute.Machine{}, errors.Join(err, c.engine.Remove(context.WithoutCancel(ctx), c.machineName(s.ID)))
+	}
+	return m, nil
+}
+
+// infancy is how long a new machine is looked after: one that the engine cannot boot has ended by then.
+const infancy = 250 * time.Millisecond
+
+// survives returns what a new machine died of, where it did.
+func (c *Compute) survives(ctx context.Context, id string) error {
+	young, cancel := context.WithTimeout(ctx, infancy)
+	defer cancel()
+	if err := c.engine.WaitStopped(young, c.machineName(id)); err != nil {
+		return ctx.Err() // it lives
+	}
+	text, err := c.engine.Console(ctx, c.machineName(id))
+	return fmt.Errorf("the machine ended as it booted: %s", errors.Join(err, errors.New(strings.Join(lines.Last(text, 3), "; "))))
+}
+
+// create makes a machine and does not start it.
+func (c *Compute) create(ctx context.Context, s compute.Spec, files []machine.File) error {
+	network, err := c.network(ctx)
+	if err != nil {
+		return err
+	}
+	return c.engine.Create(ctx, machine.Spec{
+		Name:     c.machineName(s.ID),
 		Image:    s.Image,
 		Hostname: s.Hostname,
 		Labels:   c.labels(map[string]string{instanceLabel: s.ID}),
 		Network:  network,
-		Files:    machine.Seed{InstanceID: s.ID, AuthorizedKeys: s.AuthorizedKeys, UserData: s.UserData}.Files(),
+		Files:    files,
+		Memory:   s.Memory,
+		CPUs:     s.CPUs,
+
+		LinkLocal: compute.LinkLocal,
 	})
-	if err != nil {
-		return compute.Machine{}, err
-	}
-	m, err := c.Start(ctx, s.ID)
-	if err != nil {
-		return compute.Machine{}, errors.Join(err, c.engine.Remove(context.WithoutCancel(ctx), name))
-	}
-	return m, nil
 }
 
 // network returns the cloud's network, which is made when it is needed first.
@@ -181,7 +209,26 @@ func (c *Compute) Inspect(ctx context.Context, id string) (compute.Machine, erro
 	if err != nil {
 		return compute.Machine{}, err
 	}
+	c.remember(info)
 	return machineOf(info), nil
+}
+
+func (c *Compute) remember(info machine.Info) {
+	if info.Address.IsValid() && !c.engine.Routed() {
+		c.addresses.Store(info.Address, info.Name)
+	}
+}
+
+// Dial connects to the address of a machine.
+func (c *Compute) Dial(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+	if c.engine.Routed() {
+		return new(net.Dialer).DialContext(ctx, "tcp", to.String())
+	}
+	name, known := c.addresses.Load(to.Addr())
+	if !known {
+		return nil, fmt.Errorf("connect to %s: no machine has that address", to)
+	}
+	return c.engine.Dial(ctx, name.(string), to)
 }
 
 func machineOf(info machine.Info) compute.Machine {
@@ -200,6 +247,7 @@ func (c *Compute) List(ctx context.Context) ([]compute.Machine, error) {
 	}
 	machines := make([]compute.Machine, len(all))
 	for i, info := range all {
+		c.remember(info)
 		machines[i] = machineOf(info)
 	}
 	return machines, nil
@@ -212,16 +260,27 @@ func (c *Compute) instances() map[string]string {
 
 // Commit implements compute.Compute. The name is made of lower-case letters, digits, and single dots, dashes and underscores between
 // them. It makes an image of a running machine too, which is paused meanwhile.
-func (c *Compute) Commit(ctx context.Context, id, name string) (string, error) {
+func (c *Compute) Commit(ctx context.Context, id, name string) (compute.Image, error) {
 	if !validName.MatchString(name) {
-		return "", fmt.Errorf("image name %q: want lower-case letters, digits, and single dots, dashes and underscores between them", name)
+		return compute.Image{}, fmt.Errorf("image name %q: want lower-case letters, digits, and single dots, dashes and underscores between them", name)
 	}
 	tag := c.prefix() + "/" + name + ":latest"
-	_, err := c.engine.Commit(ctx, c.machineName(id), tag, c.labels(nil))
+	from, err := c.engine.Inspect(ctx, c.machineName(id))
 	if err != nil {
-		return "", err
+		return compute.Image{}, err
 	}
-	return tag, nil
+	made, err := c.engine.Commit(ctx, c.machineName(id), tag, c.labels(nil))
+	if err != nil {
+		return compute.Image{}, err
+	}
+	image := compute.Image{Ref: tag}
+	// Both are there but for one that somebody removes meanwhile, of which the size is not worth an error.
+	if before, err := c.engine.InspectImage(ctx, from.ImageID); err == nil {
+		if after, err := c.engine.InspectImage(ctx, made); err == nil {
+			image.Written = max(0, after.Size-before.Size)
+		}
+	}
+	return image, nil
 }
 
 // RemoveImage implements compute.Compute. As on EC2, machines made of the image go on.
@@ -249,6 +308,11 @@ func (c *Compute) Exec(ctx context.Context, id string, p compute.Command) error 
 		return &compute.ExitError{Code: exit.Code}
 	}
 	return err
+}
+
+// Listen implements compute.Compute.
+func (c *Compute) Listen(ctx context.Context, id string, at netip.AddrPort, hops int) (net.Listener, error) {
+	return c.engine.Listen(ctx, c.machineName(id), at, hops)
 }
 
 // CopyIn implements compute.Compute.

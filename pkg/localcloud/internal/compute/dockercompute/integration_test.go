@@ -21,12 +21,17 @@ import (
 	"time"
 
 	"github.com/ingot-build/ingot/pkg/localcloud/internal/compute"
+	"github.com/ingot-build/ingot/pkg/localcloud/internal/loopback"
 	"github.com/ingot-build/ingot/pkg/machine"
 )
+
+// unique is the ID of a cloud of this run's: another run may be going on beside it.
+func unique(id string) string { return fmt.Sprintf("test-%d-%s", os.Getpid(), id) }
 
 // cloud returns the Compute of a cloud that is purged when the test ends.
 func cloud(t *testing.T, id string) (*Compute, *machine.Engine) {
 	t.Helper()
+	keep := unique(id) + ":keep"
 	e, err := machine.Connect(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -34,7 +39,7 @@ func cloud(t *testing.T, id string) (*Compute, *machine.Engine) {
 	// The machine image stays for the next test: this tag says that it is in use.
 	image, err := e.Image(t.Context(), machine.ImageOptions{})
 	if err == nil {
-		err = e.TagImage(t.Context(), image, "ingot-test-keep:latest")
+		err = e.TagImage(t.Context(), image, keep)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -45,7 +50,7 @@ func cloud(t *testing.T, id string) (*Compute, *machine.Engine) {
 	}
 	t.Cleanup(func() {
 		ctx := context.Background() // the test's is over
-		if err := errors.Join(c.Purge(ctx), e.RemoveImage(ctx, "ingot-test-keep:latest"), e.Close()); err != nil {
+		if err := errors.Join(c.Purge(ctx), e.RemoveImage(ctx, keep), e.Close()); err != nil {
 			t.Error(err)
 		}
 	})
@@ -96,7 +101,7 @@ func must[T any](t *testing.T) func(T, error) T {
 }
 
 func TestImageOfAMachineBootsAsAnotherMachine(t *testing.T) {
-	c, e := cloud(t, "test-commit")
+	c, e := cloud(t, unique("commit"))
 	ctx := t.Context()
 	key, public := keyPair(t)
 	source := must[string](t)(c.SourceImage(ctx, "x86_64"))
@@ -133,7 +138,7 @@ func TestImageOfAMachineBootsAsAnotherMachine(t *testing.T) {
 		t.Errorf("got %+v", m)
 	}
 	begin = time.Now()
-	image := must[string](t)(c.Commit(ctx, "i-1", "ami-1"))
+	image := must[compute.Image](t)(c.Commit(ctx, "i-1", "ami-1")).Ref
 	t.Logf("the image took %v", time.Since(begin).Round(time.Millisecond))
 	otherKey, otherPublic := keyPair(t)
 	second := must[compute.Machine](t)(c.Create(ctx, compute.Spec{ID: "i-2", Image: image, Hostname: "ip-10-0-0-2", AuthorizedKeys: []string{otherPublic}}))
@@ -158,7 +163,7 @@ func TestImageOfAMachineBootsAsAnotherMachine(t *testing.T) {
 	if err := c.Remove(ctx, "i-2"); err != nil {
 		t.Error(err)
 	}
-	if images := must[[]machine.ImageInfo](t)(e.Images(ctx, map[string]string{cloudLabel: "test-commit"})); len(images) > 0 {
+	if images := must[[]machine.ImageInfo](t)(e.Images(ctx, map[string]string{cloudLabel: unique("commit")})); len(images) > 0 {
 		t.Errorf("the removed image outlives its last machine: %+v", images)
 	}
 	if m := must[compute.Machine](t)(c.Inspect(ctx, "i-2")); m != (compute.Machine{ID: "i-2", State: compute.Gone}) {
@@ -167,8 +172,8 @@ func TestImageOfAMachineBootsAsAnotherMachine(t *testing.T) {
 }
 
 func TestCloudsSideBySide(t *testing.T) {
-	one, e := cloud(t, "test-one")
-	two, _ := cloud(t, "test-one-two") // one's ID is the beginning of this one's
+	one, e := cloud(t, unique("one"))
+	two, _ := cloud(t, unique("one-two")) // one's ID is the beginning of this one's
 	ctx := t.Context()
 	key, public := keyPair(t)
 	var machines []compute.Machine
@@ -188,13 +193,13 @@ func TestCloudsSideBySide(t *testing.T) {
 	if ids[0] == ids[1] {
 		t.Error("both machines have the same machine ID")
 	}
-	must[string](t)(one.Commit(ctx, "i-1", "ami-1"))
-	must[string](t)(one.Commit(ctx, "i-1", "ami-1")) // leaves the first one without a tag
+	must[compute.Image](t)(one.Commit(ctx, "i-1", "ami-1"))
+	must[compute.Image](t)(one.Commit(ctx, "i-1", "ami-1")) // leaves the first one without a tag
 
 	if err := one.Purge(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if left := leftovers(t, "test-one"); left != "" {
+	if left := leftovers(t, unique("one")); left != "" {
 		t.Errorf("purge left\n%s", left)
 	}
 	if m := must[compute.Machine](t)(two.Inspect(ctx, "i-1")); m != machines[1] {
@@ -209,7 +214,7 @@ func TestCloudsSideBySide(t *testing.T) {
 }
 
 func TestManyAtOnce(t *testing.T) {
-	c, _ := cloud(t, "test-many")
+	c, _ := cloud(t, unique("many"))
 	ctx := t.Context()
 	key, public := keyPair(t)
 	source := must[string](t)(c.SourceImage(ctx, "x86_64"))
@@ -260,7 +265,7 @@ func leftovers(t *testing.T, id string) string {
 }
 
 func TestWatch(t *testing.T) {
-	c, e := cloud(t, "test-watch")
+	c, e := cloud(t, unique("watch"))
 	ctx, cancel := context.WithCancel(t.Context())
 	source := must[string](t)(c.SourceImage(ctx, "x86_64"))
 	changes := c.Watch(ctx)
@@ -283,7 +288,7 @@ func TestWatch(t *testing.T) {
 	must[compute.Machine](t)(c.Create(ctx, compute.Spec{ID: "i-1", Image: source}))
 	wait(compute.Running)
 	// A reboot from inside, as in a provisioning script: the machine comes up again.
-	const name = "ingot-test-watch-i-1"
+	name := "ingot-" + unique("watch") + "-i-1"
 	must[[]string](t)(e.WaitBooted(ctx, name))
 	if err := e.Exec(ctx, name, machine.Command{Args: []string{"systemctl", "reboot"}}); err != nil {
 		t.Fatal(err)
@@ -303,14 +308,18 @@ func TestWatch(t *testing.T) {
 }
 
 func TestForward(t *testing.T) {
-	c, _ := cloud(t, "test-forward")
+	c, _ := cloud(t, unique("forward"))
 	ctx := t.Context()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = fmt.Fprintf(w, "host %s", r.Host)
 	}))
 	t.Cleanup(server.Close)
 	to := netip.MustParseAddrPort(server.Listener.Addr().String())
-	from := netip.MustParseAddrPort("127.211.17.5:80")
+	block, err := loopback.Choose(unique("forward"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	from := netip.AddrPortFrom(block.Endpoint().Addr(), 80)
 
 	begin := time.Now()
 	if _, err := c.Forward(ctx, from, to); err != nil {
@@ -328,7 +337,7 @@ func TestForward(t *testing.T) {
 		return string(body), err
 	}
 	for range 3 {
-		if got, err := get(); got != "host 127.211.17.5:80" || err != nil {
+		if got, err := get(); got != "host "+from.String() || err != nil {
 			t.Fatalf("got %q, %v", got, err)
 		}
 	}
@@ -337,7 +346,7 @@ func TestForward(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := get(); got != "host 127.211.17.5:80" || err != nil {
+	if got, err := get(); got != "host "+from.String() || err != nil {
 		t.Fatalf("got %q, %v", got, err)
 	}
 	stop()
@@ -345,7 +354,7 @@ func TestForward(t *testing.T) {
 		t.Errorf("got %q after the relay was stopped", got)
 	}
 
-	taken, err := net.Listen("tcp", "127.211.17.6:0")
+	taken, err := net.Listen("tcp", netip.AddrPortFrom(from.Addr(), 0).String())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,8 +13,10 @@ func (c *Compute) Purge(ctx context.Context) error {
 	var errs []error
 	containers, err := c.engine.List(ctx, own)
 	errs = append(errs, err)
+	used := map[string]bool{} // IDs of images that may have lost their tags while the machines were there
 	for _, m := range containers {
 		errs = append(errs, c.engine.Remove(ctx, m.Name))
+		used[m.ImageID] = true
 	}
 	errs = append(errs, c.engine.RemoveNetworks(ctx, own))
 	images, err := c.engine.Images(ctx, nil)
@@ -22,8 +24,9 @@ func (c *Compute) Purge(ctx context.Context) error {
 	var machineImages []string
 	for _, i := range images {
 		own, others := c.splitTags(i.Tags)
-		if i.Labels[cloudLabel] == c.options.CloudID && len(i.Tags) == 0 {
-			errs = append(errs, c.removeUntagged(ctx, i.ID)) // its tag was removed, or moved to another image
+		// Its tag was removed, or moved to another image. One that came with a saved cloud has the label of the cloud that made it.
+		if (i.Labels[cloudLabel] == c.options.CloudID || used[i.ID]) && len(i.Tags) == 0 {
+			errs = append(errs, c.removeUntagged(ctx, i.ID))
 		}
 		for _, tag := range own {
 			errs = append(errs, c.engine.RemoveImage(ctx, tag))

@@ -1,0 +1,67 @@
+package devenv
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/ingot-build/ingot/pkg/provision"
+)
+
+// displayPath is a path as messages name it: relative to the working folder where it lies below that.
+func (o Options) displayPath(path string) string {
+	if o.WorkDir == "" {
+		return path
+	}
+	short, err := filepath.Rel(o.WorkDir, path)
+	if err != nil || short == ".." || strings.HasPrefix(short, ".."+string(filepath.Separator)) {
+		return path
+	}
+	return short
+}
+
+// position is how Go's commands name a place in the folder that they work in: "./main.go:12:3: …", "sub/x.go:4: …". The compiler's
+// own paths are relative, as it runs in the source folder.
+var position = regexp.MustCompile(`(?m)^([\t ]*(?:vet: )?)((?:\./)?[^\s:/][^\s:]*):(\d+)(:\d+)?:`)
+
+// hostOutput puts the paths of this machine's disk in place of those that the machine knows, in a stage's output. The files are below
+// folder there.
+func (o Options) hostOutput(folder, output string) string {
+	output = strings.ReplaceAll(output, "\r", "")
+	output = position.ReplaceAllStringFunc(output, func(at string) string {
+		m := position.FindStringSubmatch(at)
+		if !strings.Contains(filepath.Base(m[2]), ".") { // "line 3:" and such
+			return at
+		}
+		return m[1] + o.displayPath(filepath.Join(o.Source, filepath.FromSlash(m[2]))) + ":" + m[3] + m[4] + ":"
+	})
+	for _, name := range []string{provision.Source, provision.Tree} {
+		inside := regexp.MustCompile(regexp.QuoteMeta(folder+"/"+name) + `(/[^\s:"']*)?`)
+		output = inside.ReplaceAllStringFunc(output, func(path string) string {
+			return o.displayPath(o.path(strings.TrimPrefix(path, folder+"/")))
+		})
+	}
+	return output
+}
+
+// moduleLine is what names a module in its go.mod.
+var moduleLine = regexp.MustCompile(`(?m)^module[ \t]+"?([^\s"]+)`)
+
+// hostPaths returns what puts the paths of this machine's disk in place of those that a line of the journal names. The service knows its
+// files by the module's path, as it is built with -trimpath: "example.com/hello/main.go:12" in a panic's trace or a log's source.
+func (o Options) hostPaths() func(line string) string {
+	data, _ := os.ReadFile(filepath.Join(o.Source, "go.mod"))
+	m := moduleLine.FindSubmatch(data)
+	if m == nil {
+		return func(line string) string { return line }
+	}
+	// A module below this one's path has a version in its own: "example.com/hello/other@v1.2.3/x.go".
+	file := regexp.MustCompile(`(^|[\s"'(=])` + regexp.QuoteMeta(string(m[1])) + `/([^\s:"'@]+\.go)\b`)
+	return func(line string) string {
+		return file.ReplaceAllStringFunc(line, func(at string) string {
+			m := file.FindStringSubmatch(at)
+			return m[1] + o.displayPath(filepath.Join(o.Source, filepath.FromSlash(m[2])))
+		})
+	}
+}

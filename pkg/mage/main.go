@@ -1,0 +1,214 @@
+// Mage is magefile/mage for repositories whose magefiles import Ingot's targets: "go tool mage" with a go.mod that has this package as a
+// tool.
+//
+// It compiles the targets when a file of the repository has changed, one process at a time, says that it does and how long that took
+// the last time, and otherwise runs what it compiled before. Everything else is mage's own: the flags, the list of targets, the help.
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/magefile/mage/mage"
+
+	"github.com/ingot-build/ingot/internal/lockfile"
+	"github.com/ingot-build/ingot/internal/toolcache"
+)
+
+func main() {
+	args := os.Args[1:]
+	if !runsTargets(args) {
+		os.Exit(mage.Main())
+	}
+	path, err := compiled(context.Background(), ".")
+	if errors.Is(err, errUnknown) {
+		os.Exit(mage.Main())
+	}
+	if err == nil {
+		err = syscall.Exec(path, append([]string{"mage"}, args...), os.Environ())
+	}
+	fmt.Fprintln(os.Stderr, "Error:", err)
+	os.Exit(1)
+}
+
+// runsTargets tells whether arguments are of the kind that the compiled targets take: mage's own flags come first, and -t and -v are
+// theirs as well.
+func runsTargets(args []string) bool {
+	for i := 0; i < len(args); i++ {
+		switch {
+		case args[i] == "-v":
+		case args[i] == "-t":
+			i++
+		default:
+			return !strings.HasPrefix(args[i], "-")
+		}
+	}
+	return false
+}
+
+// errUnknown means that what the targets are made of cannot be told from the repository's files alone.
+var errUnknown = errors.New("the targets depend on other files than the repository's")
+
+// kept is how many compiled versions of a repository's targets are kept: a local cloud or a development machine may still run an old one.
+const kept = 4
+
+// compiled returns the path of the compiled targets of the repository in a folder.
+func compiled(ctx context.Context, root string) (path string, err error) {
+	root, err = filepath.Abs(root)
+	if err != nil {
+		return "", err
+	}
+	key, err := keyOf(root)
+	if err != nil {
+		return "", err
+	}
+	cache, err := toolcache.Dir("")
+	if err != nil {
+		return "", errUnknown // mage has its own idea of where to put things
+	}
+	name := sha256.Sum256([]byte(root))
+	dir := filepath.Join(cache, "targets", hex.EncodeToString(name[:8]))
+	path = filepath.Join(dir, key)
+	if _, err := os.Stat(path); err == nil {
+		return path, nil
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	// Two at once would write and remove the same generated file in the repository.
+	lock, err := lockfile.Wait(ctx, filepath.Join(dir, "lock"))
+	if err != nil {
+		return "", err
+	}
+	defer lock.Close()
+	if _, err := os.Stat(path); err == nil {
+		return path, nil
+	}
+	begin := time.Now()
+	took := filepath.Join(dir, "took")
+	saying := time.AfterFunc(time.Second, func() { fmt.Fprintln(os.Stderr, say(took)) })
+	defer saying.Stop()
+	fresh := path + ".new"
+	if code := mage.ParseAndRun(os.Stderr, os.Stderr, os.Stdin, []string{"-compile", fresh}); code != 0 {
+		os.Exit(code) // the compiler has said why
+	}
+	if err := os.Rename(fresh, path); err != nil {
+		return "", err
+	}
+	if d := time.Since(begin).Round(time.Second); d >= 5*time.Second { // the rest is no news
+		fmt.Fprintf(os.Stderr, "✓ compiled the targets (%s)\n", d)
+		_ = os.WriteFile(took, []byte(d.String()), 0o644)
+	}
+	return path, prune(dir)
+}
+
+// say is what a person reads while the targets are compiled.
+func say(took string) string {
+	if last, err := os.ReadFile(took); err == nil {
+		return fmt.Sprintf("• compiling the targets (%s the last time that it took long)", last)
+	}
+	return "• compiling the targets, which takes some minutes the first time"
+}
+
+// prune removes all but the newest compiled versions.
+func prune(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	type version struct {
+		path string
+		made time.Time
+	}
+	var versions []version
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil && len(e.Name()) == hex.EncodedLen(keySize) {
+			versions = append(versions, version{filepath.Join(dir, e.Name()), info.ModTime()})
+		}
+	}
+	slices.SortFunc(versions, func(a, b version) int { return b.made.Compare(a.made) })
+	for _, old := range versions[min(kept, len(versions)):] {
+		if err := os.Remove(old.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// keySize is the length of a key in bytes.
+const keySize = 16
+
+// isModule tells whether a folder is a module of its own, as the service's is: the targets have nothing of it.
+func isModule(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, "go.mod"))
+	return err == nil
+}
+
+// keyOf is a digest of what the targets of a repository are compiled from and with: the times and sizes of the files of its module, the
+// Go version and its settings. It fails with errUnknown where go.mod takes code from folders outside, or there is no magefiles folder.
+func keyOf(root string) (string, error) {
+	mod, err := os.ReadFile(filepath.Join(root, "go.mod"))
+	if err != nil {
+		return "", errUnknown
+	}
+	if info, err := os.Stat(filepath.Join(root, "magefiles")); err != nil || !info.IsDir() {
+		return "", errUnknown
+	}
+	for line := range strings.Lines(string(mod)) {
+		if _, to, ok := strings.Cut(line, "=>"); ok && strings.HasPrefix(strings.TrimSpace(to), ".") || ok && filepath.IsAbs(strings.TrimSpace(to)) {
+			return "", errUnknown
+		}
+	}
+	for dir := root; ; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "go.work")); err == nil {
+			return "", errUnknown
+		}
+		if dir == filepath.Dir(dir) {
+			break
+		}
+	}
+	h := sha256.New()
+	fmt.Fprintln(h, runtime.Version(), root)
+	for _, name := range []string{"GOFLAGS", "GOOS", "GOARCH", "GOEXPERIMENT", "CGO_ENABLED", "GOTOOLCHAIN", "GOWORK"} {
+		fmt.Fprintf(h, "%s=%s\n", name, os.Getenv(name))
+	}
+	err = filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			if errors.Is(err, fs.ErrNotExist) { // gone meanwhile
+				return nil
+			}
+			return err
+		}
+		name := e.Name()
+		if e.IsDir() {
+			if path != root && (strings.HasPrefix(name, ".") || name == "node_modules" || isModule(path)) {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		if !e.Type().IsRegular() || name == "mage_output_file.go" {
+			return nil
+		}
+		info, err := e.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(h, "%q %d %d\n", path, info.Size(), info.ModTime().UnixNano())
+		return nil
+	})
+	return hex.EncodeToString(h.Sum(nil)[:keySize]), err
+}

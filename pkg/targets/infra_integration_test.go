@@ -1,0 +1,179 @@
+//go:build integration
+
+package targets_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestIntegrationInfraEverything makes the stack with all that it can have, from a state on this machine to one in S3.
+func TestIntegrationInfraEverything(t *testing.T) {
+	t.Parallel()
+	c := newReleasedClone(t)
+	settings := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(c.dir, "ingot.hcl"), []byte("app = \"hello\"\n"+text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fails := func(want string, args ...string) {
+		t.Helper()
+		out, stderr, err := c.run(t, args...)
+		if err == nil || !strings.Contains(stderr, want) {
+			t.Errorf("ingot %s: error %v, want one with %q\n%s\n%s", strings.Join(args, " "), err, want, out, stderr)
+		}
+	}
+	const (
+		state      = "state {\n  bucket = \"hello-state-test\"\n}\n"
+		everything = state + "github {\n  repository = \"octo-org/octo-repo\"\n  owner_id = \"123456\"\n  repository_id = \"456789\"\n}\n" +
+			"rollout {\n  alarms = [\"hello-errors\"]\n}\n"
+		stateKey = "ingot/hello/us-west-1.tfstate"
+	)
+
+	t.Run("state on this machine", func(t *testing.T) {
+		c.must(t, "local", "infra:apply")
+		if out := c.must(t, "local", "infra:plan"); out != "no changes" {
+			t.Errorf("infra:plan printed %q", out)
+		}
+	})
+	if t.Failed() {
+		return
+	}
+
+	t.Run("no bucket yet", func(t *testing.T) {
+		settings("")
+		fails("set state { bucket = \"hello-state-", "local", "infra:bootstrap")
+		settings(everything)
+		fails("mage infra:bootstrap", "local", "infra:apply")
+	})
+
+	t.Run("bootstrap", func(t *testing.T) {
+		for range 2 {
+			if out := c.must(t, "local", "infra:bootstrap"); out != "hello-state-test" {
+				t.Errorf("infra:bootstrap printed %q", out)
+			}
+		}
+		for call, want := range map[string]string{
+			"get-bucket-versioning Status": `"Enabled"`,
+			"get-bucket-encryption ServerSideEncryptionConfiguration.Rules[0].ApplyServerSideEncryptionByDefault.SSEAlgorithm": `"AES256"`,
+			"get-public-access-block PublicAccessBlockConfiguration.RestrictPublicBuckets":                                     "true",
+			"get-bucket-tagging TagSet[0].Key":                         `"ingot:state"`,
+			"get-bucket-policy contains(Policy,'aws:SecureTransport')": "true",
+		} {
+			action, query, _ := strings.Cut(call, " ")
+			if got := c.aws(t, query, "s3api", action, "--bucket", "hello-state-test"); got != want {
+				t.Errorf("%s: %s, want %s", call, got, want)
+			}
+		}
+	})
+
+	t.Run("everything on", func(t *testing.T) {
+		c.forgetRelease(t)
+		c.must(t, "local", "infra:apply")
+		if moved, _ := filepath.Glob(filepath.Join(c.dir, ".ingot", "*", "*", "terraform.tfstate*")); len(moved) != 1 || !strings.HasSuffix(moved[0], ".moved-to-hello-state-test") {
+			t.Errorf("the local state became %q", moved)
+		}
+		summary := filepath.Join(t.TempDir(), "summary.md")
+		c.env = []string{"GITHUB_STEP_SUMMARY=" + summary}
+		defer func() { c.env = nil }()
+		if out := c.must(t, "local", "infra:plan"); out != "no changes" {
+			t.Errorf("infra:plan printed %q", out)
+		}
+		if text, err := os.ReadFile(summary); err != nil || !strings.Contains(string(text), "### Infrastructure: no changes") {
+			t.Errorf("summary %q, %v", text, err)
+		}
+		for query, args := range map[string][]string{
+			"length(Roles[?contains(['hello-plan-us-west-1','hello-bake-us-west-1','hello-deploy-us-west-1'],RoleName)])==`3`": {"iam", "list-roles"},
+			"length(OpenIDConnectProviderList)==`1`":                                          {"iam", "list-open-id-connect-providers"},
+			"MetricAlarms[0].AlarmName=='hello-errors'":                                       {"cloudwatch", "describe-alarms"},
+			"deploymentGroupInfo.deploymentStyle.deploymentOption=='WITHOUT_TRAFFIC_CONTROL'": {"deploy", "get-deployment-group", "--application-name", "hello", "--deployment-group-name", "hello"},
+			"length(LifecycleHooks)==`0`":                                                     {"autoscaling", "describe-lifecycle-hooks", "--auto-scaling-group-name", "hello"},
+			"starts_with(Parameter.Value,'hello-revisions-')":                                 {"ssm", "get-parameter", "--name", "/ingot/hello/revisions"},
+		} {
+			if got := c.aws(t, query, args...); got != "true" {
+				t.Errorf("aws %s: %s is %s", strings.Join(args, " "), query, got)
+			}
+		}
+	})
+	if t.Failed() {
+		return
+	}
+
+	t.Run("nothing is held before there is something to pass", func(t *testing.T) {
+		c.aws(t, "@", "deploy", "update-deployment-group", "--application-name", "hello", "--current-deployment-group-name", "hello", "--auto-scaling-groups", "hello")
+		if out := c.must(t, "local", "infra:plan"); out != "no changes" {
+			t.Errorf("infra:plan printed %q", out)
+		}
+		c.must(t, "local", "infra:apply")
+		if n := c.aws(t, "length(LifecycleHooks)", "autoscaling", "describe-lifecycle-hooks", "--auto-scaling-group-name", "hello"); n != "0" {
+			t.Errorf("%s hooks", n)
+		}
+	})
+
+	t.Run("another machine", func(t *testing.T) {
+		folders, err := filepath.Glob(filepath.Join(c.dir, ".ingot", "[0-9]*"))
+		if err != nil || len(folders) != 1 {
+			t.Fatalf("folders %q, %v", folders, err)
+		}
+		kept := filepath.Join(t.TempDir(), "kept")
+		if err := os.Rename(folders[0], kept); err != nil {
+			t.Fatal(err)
+		}
+		if out := c.must(t, "local", "infra:plan"); out != "no changes" {
+			t.Errorf("infra:plan printed %q", out)
+		}
+		settings("")
+		fails("Terraform's state knows nothing of it", "local", "infra:apply")
+		fails("Terraform's state knows nothing of it", "local", "infra:destroy", "-yes")
+		if err := os.RemoveAll(folders[0]); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(kept, folders[0]); err != nil {
+			t.Fatal(err)
+		}
+		fails("the state was moved to the bucket \"hello-state-test\"", "local", "infra:apply")
+		settings(everything)
+	})
+
+	t.Run("one at a time", func(t *testing.T) {
+		lock := filepath.Join(t.TempDir(), "lock")
+		text := `{"ID":"c0ffee","Operation":"OperationTypeApply","Info":"","Who":"me@laptop","Version":"1.11.4","Created":"2026-01-02T03:04:05Z","Path":"x"}`
+		if err := os.WriteFile(lock, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c.aws(t, "ETag", "s3api", "put-object", "--bucket", "hello-state-test", "--key", stateKey+".tflock", "--body", lock)
+		fails("locked by a run of me@laptop", "local", "infra:plan")
+		c.aws(t, "@", "s3api", "delete-object", "--bucket", "hello-state-test", "--key", stateKey+".tflock")
+	})
+
+	t.Run("a CI system with a state of its own", func(t *testing.T) {
+		settings("")
+		// An account elsewhere, as far as the endpoint tells: the address that is no loopback address is never asked.
+		c.env = []string{"CI=true", "AWS_ENDPOINT_URL=http://192.0.2.1", "AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test"}
+		defer func() { c.env = nil; settings(everything) }()
+		fails("which a CI system throws away", "infra:apply")
+		fails("which a CI system throws away", "infra:destroy", "-yes")
+	})
+
+	t.Run("destroy", func(t *testing.T) {
+		c.must(t, "local", "infra:destroy", "-yes")
+		for query, args := range map[string][]string{
+			"length(Roles)":                     {"iam", "list-roles"},
+			"length(OpenIDConnectProviderList)": {"iam", "list-open-id-connect-providers"},
+			"length(AutoScalingGroups)":         {"autoscaling", "describe-auto-scaling-groups"},
+			"length(applications)":              {"deploy", "list-applications"},
+			"length(MetricAlarms)":              {"cloudwatch", "describe-alarms"},
+		} {
+			if got := c.aws(t, query, args...); got != "0" {
+				t.Errorf("aws %s: %s is %s", strings.Join(args, " "), query, got)
+			}
+		}
+		if got := c.aws(t, "Buckets[].Name", "s3api", "list-buckets"); fmt.Sprint(list(t, got)) != "[hello-state-test]" {
+			t.Errorf("buckets: %s", got)
+		}
+	})
+}
