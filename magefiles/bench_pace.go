@@ -275,7 +275,7 @@ func (p *plain) bake(ctx context.Context, say func(step string), n int) (image s
 	defer stop()
 	name := fmt.Sprintf("%s-%d", plainName, n)
 	artifact, err := p.packer.Build(ctx, packer.Build{
-		Templates: filepath.Join(dir, "packer"), Name: string(provision.App), Folder: folder, Env: env, Progress: say,
+		Templates: os.DirFS(filepath.Join(dir, "packer")), Name: string(provision.App), Folder: folder, Env: env, Progress: say,
 		Variables: packer.Variables{
 			Region: p.cloud.cfg.Region, Endpoint: aws.ToString(p.cloud.cfg.BaseEndpoint), SourceAMI: base.ID, RootDevice: base.RootDevice,
 			Encrypted: true, PollingDelay: int(plainPolling / time.Second), AMIName: name, Run: name, Archive: archive.Name(),

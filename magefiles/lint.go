@@ -84,7 +84,7 @@ func (c *chores) lintTerraform(ctx context.Context) error {
 		return err
 	}
 	defer os.RemoveAll(work)
-	stack := &terraform.Stack{Command: path, Dir: c.path("terraform"), DataDir: work, StatePath: filepath.Join(work, "state"), PluginDir: plugins, CacheDir: cache}
+	stack := &terraform.Stack{Command: path, Config: os.DirFS(c.path("terraform")), DataDir: work, StatePath: filepath.Join(work, "state"), PluginDir: plugins, CacheDir: cache}
 	err = stack.Init(ctx)
 	if err == nil {
 		err = stack.Validate(ctx)

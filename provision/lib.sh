@@ -25,12 +25,28 @@ install_file() {
   printf '%s\n' "$to"
 }
 
-# install_tree TREE installs every file of TREE, which mirrors the root file system, and prints those that changed.
+# install_link FROM TO makes TO the symbolic link that FROM is, atomically, and prints TO; silent where nothing changes.
+install_link() {
+  local from=$1 to=$2 target
+  target=$(readlink -- "$from")
+  [[ ! -L $to || $(readlink -- "$to") != "$target" ]] || return 0
+  mkdir -p -- "$(dirname -- "$to")"
+  ln -sfT -- "$target" "$to.new"
+  mv -fT -- "$to.new" "$to"
+  printf '%s\n' "$to"
+}
+
+# install_tree TREE installs every file and every symbolic link of TREE, which mirrors the root file system, and prints those that changed.
 install_tree() {
   local file
+  [[ -d $1 ]] || return 0
   while IFS= read -r -d '' file; do
-    install_file "$1/$file" "/$file"
-  done < <(find "$1" -type f -printf '%P\0' | sort -z)
+    if [[ -L $1/$file ]]; then
+      install_link "$1/$file" "/$file"
+    else
+      install_file "$1/$file" "/$file"
+    fi
+  done < <(find "$1" \( -type f -o -type l \) -printf '%P\0' | sort -z)
 }
 
 # compiled is where the base stage leaves the compiled standard library. The app stage copies it into an empty build cache: that

@@ -6,10 +6,11 @@
 package bake
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -54,7 +55,7 @@ type Builder interface {
 type Options struct {
 	App       string // the application's name
 	Commit    string // of the repository; may be empty
-	Templates string // folder with the Packer templates; "packer" when empty
+	Templates fs.FS  // the Packer templates; those of the folder "packer" when nil
 
 	// Folder belongs to one account and region: every run has a folder of its own below it, for logs, working files and the
 	// record that it is alive.
@@ -66,6 +67,9 @@ type Options struct {
 	// SourceCIDRs are the addresses that may reach SSH during a bake; asked for when something is to be built. Nil finds out
 	// which address this machine has.
 	SourceCIDRs func(ctx context.Context) ([]string, error)
+
+	// Environment are NAME=value pairs that provision.sh finds in its environment, and that do not make another image of it: proxies.
+	Environment []string
 
 	// Warn is told of what goes wrong and stops no bake: a *LeftoverError, for one. Nil makes it a note of the context's
 	// progress.
@@ -88,7 +92,9 @@ func NewFromConfig(cfg aws.Config, o Options) *Baker {
 }
 
 func newBaker(ec2 ec2, cfg aws.Config, endpoint string, o Options) *Baker {
-	o.Templates = cmp.Or(o.Templates, "packer")
+	if o.Templates == nil {
+		o.Templates = os.DirFS("packer")
+	}
 	if o.Packer == nil {
 		o.Packer = func(ctx context.Context) (Builder, error) { return packer.Find(ctx, nil, "") }
 	}

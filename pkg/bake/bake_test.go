@@ -9,11 +9,13 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ingot-build/ingot/internal/overlay"
 	"github.com/ingot-build/ingot/pkg/ami"
 	"github.com/ingot-build/ingot/pkg/packer"
 	"github.com/ingot-build/ingot/pkg/provision"
@@ -152,7 +154,7 @@ func testBaker(t *testing.T) (*Baker, *cloud, *[]packer.Build) {
 	write(t, filepath.Join(root, "packer", "base.pkr.hcl"), "build {}")
 	return newBaker(ec2, aws.Config{Region: "us-west-1"}, "", Options{
 		App: "hello", Commit: "c0ffee",
-		Templates: filepath.Join(root, "packer"), Folder: filepath.Join(root, "bakes"),
+		Templates: os.DirFS(filepath.Join(root, "packer")), Folder: filepath.Join(root, "bakes"),
 		SourceCIDRs: func(context.Context) ([]string, error) { return []string{"192.0.2.1/32"}, nil },
 		Packer: func(context.Context) (Builder, error) {
 			return buildFunc(func(_ context.Context, b packer.Build) (packer.Artifact, error) {
@@ -252,6 +254,13 @@ func TestFingerprint(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	over := func(name, text string) func(*Baker, *Image) {
+		return func(b *Baker, _ *Image) {
+			dir := t.TempDir()
+			write(t, filepath.Join(dir, name), text)
+			b.options.Templates = overlay.FS(b.options.Templates, dir)
+		}
+	}
 	tests := map[string]struct {
 		change func(*Baker, *Image)
 		same   bool
@@ -260,12 +269,12 @@ func TestFingerprint(t *testing.T) {
 		"another parent":  {change: func(_ *Baker, i *Image) { i.Parent.ID = "ami-other" }},
 		"architecture":    {change: func(_ *Baker, i *Image) { i.Parent.Architecture = "arm64" }},
 		"another input":   {change: func(_ *Baker, i *Image) { i.Inputs = map[string]string{"PORT": "9090"} }},
-		"the template":    {change: func(b *Baker, _ *Image) { write(t, filepath.Join(b.options.Templates, "base.pkr.hcl"), "build { }") }},
+		"the template":    {change: over("base.pkr.hcl", "build { }")},
 		"the key":         {change: func(_ *Baker, i *Image) { i.KMSKey = "alias/mine" }},
 		"instance type":   {change: func(_ *Baker, i *Image) { i.InstanceType = "c7i.large" }, same: true},
 		"the subnet":      {change: func(_ *Baker, i *Image) { i.Subnet = "subnet-1" }, same: true},
 		"the commit":      {change: func(b *Baker, _ *Image) { b.options.Commit = "other" }, same: true},
-		"a plugin":        {change: func(b *Baker, _ *Image) { write(t, filepath.Join(b.options.Templates, "plugins/p.pkr.hcl"), "x") }, same: true},
+		"a plugin":        {change: over("plugins/p.pkr.hcl", "x"), same: true},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -278,7 +287,7 @@ func TestFingerprint(t *testing.T) {
 			}
 		})
 	}
-	b.options.Templates = t.TempDir()
+	b.options.Templates = fstest.MapFS{}
 	if _, err := b.Fingerprint(base); err == nil {
 		t.Error("no error without templates")
 	}

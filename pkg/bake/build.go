@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/ingot-build/ingot/internal/awsenv"
@@ -55,7 +56,7 @@ func (b *Baker) build(ctx context.Context, stage *progress.Stage, own *run, dead
 		PollingDelay: int(pollingDelay / time.Second), PollingAttempts: pollingAttempts,
 		AMIName: name, AMIDescription: fmt.Sprintf("%s image of %s", i.stage(), b.options.App),
 		Tags: tags, RunTags: runTags,
-		Run: name, Archive: archive, Inputs: inputs(i, own.id, fingerprint),
+		Run: name, Archive: archive, Inputs: inputs(i, own.id, fingerprint, b.options.Environment),
 	}
 	if m.network.SubnetID != "" {
 		variables.SubnetID, variables.VPCID, variables.AssociatePublicIP = m.network.SubnetID, m.network.VPCID, &m.network.Public
@@ -155,8 +156,13 @@ func (b *Baker) runTags(i Image, run, fingerprint string) map[string]string {
 }
 
 // inputs are what provision.sh is told.
-func inputs(i Image, run, fingerprint string) map[string]string {
-	inputs := map[string]string{"FINGERPRINT": fingerprint}
+func inputs(i Image, run, fingerprint string, environment []string) map[string]string {
+	inputs := map[string]string{}
+	for _, variable := range environment {
+		name, value, _ := strings.Cut(variable, "=")
+		inputs[name] = value
+	}
+	inputs["FINGERPRINT"] = fingerprint
 	if i.stage() == provision.App {
 		inputs["RELEASE"] = run
 	}

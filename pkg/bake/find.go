@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -41,17 +39,17 @@ func (b *Baker) Fingerprint(i Image) (string, error) {
 	for name, value := range i.Inputs {
 		inputs["input "+name] = value
 	}
-	templates, err := filepath.Glob(filepath.Join(b.options.Templates, "*.pkr.hcl"))
+	templates, err := fs.Glob(b.options.Templates, "*.pkr.hcl")
 	if err != nil || len(templates) == 0 {
-		return "", fmt.Errorf("find Packer templates: there is no *.pkr.hcl in %q", b.options.Templates)
+		return "", errors.New("find Packer templates: there is no *.pkr.hcl")
 	}
-	for _, path := range templates {
-		data, err := os.ReadFile(path)
+	for _, name := range templates {
+		data, err := fs.ReadFile(b.options.Templates, name)
 		if err != nil {
 			return "", fmt.Errorf("fingerprint Packer template: %w", err)
 		}
 		sum := sha256.Sum256(data)
-		inputs["template "+filepath.Base(path)] = hex.EncodeToString(sum[:])
+		inputs["template "+name] = hex.EncodeToString(sum[:])
 	}
 	return i.Bundle.Fingerprint(inputs), nil
 }

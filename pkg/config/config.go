@@ -71,7 +71,10 @@ type Image struct {
 
 // Service is what the application AMI runs.
 type Service struct {
-	Source string `hcl:"source,optional"`                     // folder of the Go module, relative to the root
+	// Source is the folder of a Go module, or of anything with an executable named build, relative to the root.
+	Source  string `hcl:"source,optional"`
+	Package string `hcl:"package,optional"` // path of a Go module's main package in Source, "./cmd/hello"; empty for Source itself
+
 	Port   int    `hcl:"port,optional" tfvar:"port"`          // TCP port that it listens on
 	Health string `hcl:"health,optional" tfvar:"health_path"` // path that answers 200 once it can serve
 }

@@ -21,7 +21,9 @@ var (
 	regionPattern     = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-[0-9]$`)
 	accountPattern    = regexp.MustCompile(`^([0-9]{12}|self|amazon)$`)
 	userPattern       = regexp.MustCompile(`^[a-z_][a-z0-9_-]{0,31}$`)
-	healthPattern     = regexp.MustCompile(`^/[!-~]*$`)
+	healthPattern     = regexp.MustCompile(`^/[A-Za-z0-9/._~%?=&+:@,;!*'()-]*$`) // what a URL's path and query may hold but $, as provision/app/app.sh has it too
+	verifyPattern     = regexp.MustCompile(`^/[!-~]*$`)
+	packagePattern    = regexp.MustCompile(`^(|\.(/[A-Za-z0-9._~+-]+)*)$`) // as provision/app/app.sh has it too
 	instancePattern   = regexp.MustCompile(`^[a-z0-9-]+\.[a-z0-9-]+$`)
 	domainPattern     = regexp.MustCompile(`^(|[a-z0-9-]+(\.[a-z0-9-]+)+)$`)
 	repositoryPattern = regexp.MustCompile(`^(|[A-Za-z0-9](-?[A-Za-z0-9])*/[A-Za-z0-9._-]+)$`)
@@ -112,9 +114,10 @@ func (c *Config) validate(at position, durations map[string]string) hcl.Diagnost
 	check(!slices.ContainsFunc(c.Image.SSHCIDRs, func(cidr string) bool { return !isCIDR(cidr) }), "image.ssh_cidrs", c.Image.SSHCIDRs, `address blocks such as "203.0.113.7/32", but not every address there is`)
 
 	check(isInside(c.Service.Source), "service.source", c.Service.Source, "a folder inside the repository")
+	check(packagePattern.MatchString(c.Service.Package), "service.package", c.Service.Package, `the path of a main package in service.source, such as "./cmd/hello", or nothing for that folder itself`)
 	check(c.Service.Port >= 1 && c.Service.Port <= 65535 && c.Service.Port != 22, "service.port", c.Service.Port, "1 to 65535, but not 22, which is SSH's")
 	check(healthPattern.MatchString(c.Service.Health), "service.health", c.Service.Health, `a path such as "/healthz"`)
-	check(c.Verify.Path == "" || healthPattern.MatchString(c.Verify.Path), "verify.path", c.Verify.Path, `a path such as "/healthz", or nothing for service.health`)
+	check(c.Verify.Path == "" || verifyPattern.MatchString(c.Verify.Path), "verify.path", c.Verify.Path, `a path such as "/healthz", or nothing for service.health`)
 	_, err := probe.ParseStatuses(c.Verify.Status)
 	check(c.Verify.Status == "" || err == nil, "verify.status", c.Verify.Status, `HTTP statuses and ranges of them, such as "200-399" or "200,404", or nothing for "200-399"`)
 

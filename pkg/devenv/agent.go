@@ -46,10 +46,10 @@ func (o Options) startAgent(ctx context.Context, image string, ended func(error)
 	go func() {
 		err := o.Engine.Exec(ctx, o.name(), machine.Command{
 			Args: []string{"bash", "-c", agentScript},
-			Env: []string{
-				"FOLDER=" + folder, "SOURCE=" + folder + "/" + provision.Source, "CACHE=" + cacheFolder,
-				"PORT=" + strconv.Itoa(o.Port), "HEALTH=" + o.Health, "IMAGE=" + image,
-			},
+			Env: append(machine.Proxies(),
+				"FOLDER="+folder, "SOURCE="+folder+"/"+provision.Source, "CACHE="+cacheFolder,
+				"PORT="+strconv.Itoa(o.Port), "HEALTH="+o.Health, "PACKAGE="+o.Package, "IMAGE="+image,
+			),
 			Stdin: requests, Stdout: stdout,
 		})
 		if exit, ended := errors.AsType[*machine.ExitError](err); ended {

@@ -19,7 +19,7 @@ main() {
   local release remove archive status output
   mkdir -p -- "$FOLDER/$tree"
   cd -- "$FOLDER"
-  answer 0 "$(find "$tree" -type f)"
+  answer 0 "$(find "$tree" -type f -o -type l)"
   find . -mindepth 1 -delete
   fasten_go &>/dev/null &
   # A machine that boots answers before its systemd does.

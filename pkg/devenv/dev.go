@@ -42,11 +42,14 @@ type state struct {
 
 func (d *dev) scan(ctx context.Context) (state, string, error) {
 	var s state
-	o := provision.Options{Dir: d.Provision, Source: d.Source, Runner: d.Runner}
+	o := provision.Options{Dir: d.Provision, Core: d.Core, Source: d.Source, Package: d.Package, Runner: d.Runner}
 	both, bothCtx := errgroup.WithContext(ctx)
 	both.Go(func() (err error) { s.base, err = provision.Load(bothCtx, provision.Base, o); return err })
 	both.Go(func() (err error) { s.app, err = provision.Load(bothCtx, provision.App, o); return err })
 	if err := both.Wait(); err != nil {
+		return s, "", err
+	}
+	if err := s.app.CheckBuild(o); err != nil {
 		return s, "", err
 	}
 	s.baseDigest = s.base.Fingerprint(map[string]string{"parent": d.debian})

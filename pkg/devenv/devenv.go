@@ -12,6 +12,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -36,6 +37,9 @@ var ErrNotRunning = errors.New("the development machine does not run")
 // ErrRunning is returned by Up where another process already follows changes.
 var ErrRunning = errors.New("the development machine is in use")
 
+// ErrElsewhere is returned by Up where the engine runs on another machine: the service would be published there.
+var ErrElsewhere = errors.New("a development machine needs a Docker engine on this machine")
+
 // ErrStopped is wrapped by what Up returns where the machine stopped without having been told to by Up.
 var ErrStopped = errors.New("the development machine stopped")
 
@@ -57,8 +61,10 @@ type Options struct {
 	Root   string // the folder that the machine belongs to; absolute
 	App    string // the application's name, for people to recognise machines by
 
-	Provision string // folder with provision.sh
+	Provision string // folder with provision.sh, or with what lies over Core
+	Core      fs.FS  // provisioning files that are taken where Provision has none at their path; nil for none
 	Source    string // folder with the service's source
+	Package   string // path of a Go module's main package in Source; empty for Source itself
 	Port      int    // where the service listens, inside
 	Health    string // path that answers 200 once the service can serve
 
@@ -147,8 +153,11 @@ const stopTimeout = 10 * time.Second
 
 // Up creates or starts the machine, builds and starts the service in it, and follows changes until ctx ends. Then it stops the
 // machine and returns nil. Progress goes to the context's progress.Reporter, the service's journal too. Errors are, or wrap,
-// ErrRunning, ErrStopped, a *PortError, and those of the engine.
+// ErrRunning, ErrElsewhere, ErrStopped, a *PortError, and those of the engine.
 func Up(ctx context.Context, o Options) (err error) {
+	if place, local := o.Engine.Place(); !local {
+		return fmt.Errorf("%w; this one is %s", ErrElsewhere, place)
+	}
 	unlock, err := o.lock()
 	if err != nil {
 		return err

@@ -72,7 +72,7 @@ func (o Options) makeImage(ctx context.Context, stage *progress.Stage, debian, t
 	var output bytes.Buffer
 	err = e.Exec(ctx, name, machine.Command{
 		Args: []string{buildFolder + "/" + provision.Tree + "/provision.sh", string(provision.Base)},
-		Env:  []string{"FINGERPRINT=" + fingerprint}, Stdout: &output, Stderr: &output,
+		Env:  append(machine.Proxies(), "FINGERPRINT="+fingerprint), Stdout: &output, Stderr: &output,
 	})
 	if failed, ok := errors.AsType[*machine.ExitError](err); ok {
 		text := o.hostOutput(buildFolder, lastOutput(output.String()))

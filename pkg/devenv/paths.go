@@ -1,6 +1,7 @@
 package devenv
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -21,6 +22,19 @@ func (o Options) displayPath(path string) string {
 	return short
 }
 
+// displayFile is a file or a folder of a bundle as messages name it: on this machine's disk, or as one of Ingot's own.
+func (o Options) displayFile(name string) string {
+	path := o.path(name)
+	if inside, ok := strings.CutPrefix(name, provision.Tree+"/"); ok && o.Core != nil {
+		if _, err := os.Lstat(path); err != nil {
+			if _, err := fs.Stat(o.Core, inside); err == nil {
+				return "Ingot's own " + name
+			}
+		}
+	}
+	return o.displayPath(path)
+}
+
 // position is how Go's commands name a place in the folder that they work in: "./main.go:12:3: …", "sub/x.go:4: …". The compiler's
 // own paths are relative, as it runs in the source folder.
 var position = regexp.MustCompile(`(?m)^([\t ]*(?:vet: )?)((?:\./)?[^\s:/][^\s:]*):(\d+)(:\d+)?:`)
@@ -39,7 +53,7 @@ func (o Options) hostOutput(folder, output string) string {
 	for _, name := range []string{provision.Source, provision.Tree} {
 		inside := regexp.MustCompile(regexp.QuoteMeta(folder+"/"+name) + `(/[^\s:"']*)?`)
 		output = inside.ReplaceAllStringFunc(output, func(path string) string {
-			return o.displayPath(o.path(strings.TrimPrefix(path, folder+"/")))
+			return o.displayFile(strings.TrimPrefix(path, folder+"/"))
 		})
 	}
 	return output

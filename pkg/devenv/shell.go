@@ -18,7 +18,7 @@ import (
 // a *machine.ExitError.
 func Shell(ctx context.Context, o Options, in *os.File, out, errOut io.Writer) error {
 	command := machine.Command{
-		Args: []string{"bash", "--login"}, Env: []string{"TERM=" + terminal()}, Dir: "/root", Stdin: in, Stdout: out, Stderr: errOut,
+		Args: []string{"bash", "--login"}, Env: append(machine.Proxies(), "TERM="+terminal()), Dir: "/root", Stdin: in, Stdout: out, Stderr: errOut,
 	}
 	if !term.IsTerminal(int(in.Fd())) {
 		return notRunning(o.Engine.Exec(ctx, o.name(), command))

@@ -278,7 +278,7 @@ func TestBakesWhereReadsLag(t *testing.T) {
 		broken := errors.New("broken")
 		builds, fails := 0, error(nil)
 		baker := bake.NewFromConfig(cfg, bake.Options{
-			App: "hello", Templates: filepath.Join(dir, "packer"), Folder: filepath.Join(dir, "bakes"),
+			App: "hello", Templates: os.DirFS(filepath.Join(dir, "packer")), Folder: filepath.Join(dir, "bakes"),
 			SourceCIDRs: func(context.Context) ([]string, error) { return []string{"127.0.0.1/32"}, nil },
 			Packer: func(context.Context) (bake.Builder, error) {
 				builds++

@@ -167,6 +167,10 @@ func (e *Engine) recipe(ctx context.Context, o ImageOptions) (recipe, error) {
 	}
 	r.files, err = rootFiles()
 	r.files = append(r.files, aptFiles(r.mirror, r.proxy)...)
+	if authorities := authorityFiles(authorityFolders); len(authorities) > 0 {
+		r.files = append(r.files, authorities...)
+		r.setup = append(r.setup, updateAuthorities...)
+	}
 	return r, err
 }
 

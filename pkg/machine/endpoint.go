@@ -18,6 +18,8 @@ import (
 	"github.com/docker/cli/cli/connhelper"
 	"github.com/docker/docker/client"
 	"golang.org/x/sys/unix"
+
+	"github.com/ingot-build/ingot/internal/loopback"
 )
 
 // endpoint is where an engine is to be, and who says so.
@@ -150,7 +152,7 @@ func (e endpoint) options() ([]client.Opt, error) {
 // publish ports here.
 func (e endpoint) local() bool {
 	u, err := url.Parse(e.host)
-	return e.host == "" || err == nil && (u.Scheme == "unix" || u.Scheme == "npipe" || u.Hostname() == "localhost" || strings.HasPrefix(u.Hostname(), "127."))
+	return e.host == "" || err == nil && (u.Scheme == "unix" || u.Scheme == "npipe" || loopback.Host(u.Hostname()))
 }
 
 // place is the endpoint in an error.

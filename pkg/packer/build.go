@@ -21,7 +21,7 @@ const cleanupDelay = 4 * time.Minute
 
 // Build is one build of an AMI.
 type Build struct {
-	Templates string // folder with the templates; its folder "plugins" names the plugins for versions that load them
+	Templates fs.FS  // the templates; their folder "plugins" names the plugins for versions that load them
 	Name      string // the build block to run: "base" or "app"
 	Variables Variables
 
@@ -71,6 +71,7 @@ func (b Build) log() string       { return logFile(b.Folder) }
 func (b Build) manifest() string  { return filepath.Join(b.Folder, "manifest.json") }
 func (b Build) variables() string { return filepath.Join(b.Folder, "variables.json") }
 func (b Build) templates() string { return filepath.Join(b.Folder, "templates") }
+func (b Build) plugins() string   { return filepath.Join(b.Folder, "plugins") } // while Packer installs them
 func (b Build) scratch() string   { return filepath.Join(b.Folder, "scratch") }
 
 // args is Packer's command line.
@@ -159,11 +160,18 @@ func (b *Build) prepare(c capabilities) error {
 }
 
 func (p *Packer) initBuild(ctx context.Context, b Build) error {
-	plugins := filepath.Join(b.Templates, "plugins")
-	if _, err := os.Stat(plugins); errors.Is(err, fs.ErrNotExist) {
+	if _, err := fs.Stat(b.Templates, "plugins"); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	return p.Init(ctx, plugins)
+	plugins, err := fs.Sub(b.Templates, "plugins")
+	if err == nil {
+		err = os.CopyFS(b.plugins(), plugins)
+	}
+	if err != nil {
+		return fmt.Errorf("install packer plugins: %w", err)
+	}
+	defer os.RemoveAll(b.plugins())
+	return p.Init(ctx, b.plugins())
 }
 
 // run runs Packer, which writes into its log itself: so it ends its work even where this process is killed.

@@ -17,7 +17,7 @@ import (
 
 func testBuild(folder string) Build {
 	return Build{
-		Templates: templates, Name: "app", Folder: folder, Env: []string{"AWS_REGION=us-west-1"},
+		Templates: os.DirFS(templates), Name: "app", Folder: folder, Env: []string{"AWS_REGION=us-west-1"},
 		Variables: Variables{Region: "us-west-1", SourceAMI: "ami-1", SecurityGroup: "sg-1", AMIName: "hello", Run: "run-1", Archive: "app.tar.gz"},
 	}
 }
@@ -102,7 +102,7 @@ func TestBuild(t *testing.T) {
 	}
 
 	calls := fake.Calls()
-	if len(calls) != 2 || calls[0].Args[0] != "init" || calls[0].Args[1] != templates+"/plugins" {
+	if len(calls) != 2 || calls[0].Args[0] != "init" || calls[0].Args[1] != filepath.Join(folder, "plugins") {
 		t.Errorf("ran %v, want init and build", calls)
 	}
 	// Packer writes its log itself, and has the lock, so that both outlive this process.

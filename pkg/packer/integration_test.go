@@ -204,7 +204,7 @@ func TestPacker(t *testing.T) {
 	cloud, endpoint := newEC2(t)
 	build := func(name string) Build {
 		return Build{
-			Templates: templates, Name: name, Folder: filepath.Join(t.TempDir(), "run"),
+			Templates: os.DirFS(templates), Name: name, Folder: filepath.Join(t.TempDir(), "run"),
 			Variables: Variables{
 				Region: "us-west-1", Endpoint: endpoint, SourceAMI: "ami-debian", SecurityGroup: "sg-1", PollingDelay: 1,
 				AMIName: "hello-" + name, Run: "run-1", RunTags: map[string]string{"ingot:run": "run-1"}, ManifestData: map[string]string{"run": "run-1"},
@@ -332,7 +332,7 @@ func TestPackerCredentials(t *testing.T) {
 	must(t, err)
 	defer stop()
 	build := Build{
-		Templates: templates, Name: "base", Folder: filepath.Join(t.TempDir(), "run"), Env: env, KMSKey: "alias/mine",
+		Templates: os.DirFS(templates), Name: "base", Folder: filepath.Join(t.TempDir(), "run"), Env: env, KMSKey: "alias/mine",
 		Variables: Variables{
 			Region: "us-west-1", Endpoint: endpoint.URL, SourceAMI: "ami-debian", SecurityGroup: "sg-1", AMIName: "hello-base", Run: "run-1",
 			InstanceType: "t3.medium", SubnetID: "subnet-1", VPCID: "vpc-1", AssociatePublicIP: new(true), Encrypted: true,

@@ -1,7 +1,8 @@
 package packer
 
 import (
-	"fmt"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -16,21 +17,21 @@ type additions struct {
 	unlimitedCredits bool
 }
 
-// renderTemplates copies the templates in one folder into another, with the settings that only newer versions accept, and
+// renderTemplates writes templates into a folder, with the settings that only newer versions accept, and
 // those of the build.
-func renderTemplates(from, to string, c capabilities, a additions) error {
-	names, err := filepath.Glob(filepath.Join(from, "*.pkr.hcl"))
+func renderTemplates(from fs.FS, to string, c capabilities, a additions) error {
+	names, err := fs.Glob(from, "*.pkr.hcl")
 	if err != nil {
 		return err
 	}
 	if len(names) == 0 {
-		return fmt.Errorf("%q holds no *.pkr.hcl", from)
+		return errors.New("there is no template, *.pkr.hcl")
 	}
 	if err := os.MkdirAll(to, 0o755); err != nil {
 		return err
 	}
 	for _, name := range names {
-		source, err := os.ReadFile(name)
+		source, err := fs.ReadFile(from, name)
 		if err != nil {
 			return err
 		}
@@ -38,7 +39,7 @@ func renderTemplates(from, to string, c capabilities, a additions) error {
 		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(filepath.Join(to, filepath.Base(name)), rendered, 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(to, name), rendered, 0o644); err != nil {
 			return err
 		}
 	}

@@ -94,14 +94,14 @@ func TestRenderAdditions(t *testing.T) {
 }
 
 func TestRenderErrors(t *testing.T) {
-	if err := renderTemplates(t.TempDir(), t.TempDir(), capabilities{}, additions{}); err == nil || !strings.Contains(err.Error(), "holds no *.pkr.hcl") {
+	if err := renderTemplates(os.DirFS(t.TempDir()), t.TempDir(), capabilities{}, additions{}); err == nil || !strings.Contains(err.Error(), "no template, *.pkr.hcl") {
 		t.Errorf("empty folder: %v", err)
 	}
 	from := t.TempDir()
 	if err := os.WriteFile(filepath.Join(from, "a.pkr.hcl"), []byte("source {\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := renderTemplates(from, t.TempDir(), capabilities{}, additions{}); err == nil || !strings.Contains(err.Error(), "a.pkr.hcl:1") {
+	if err := renderTemplates(os.DirFS(from), t.TempDir(), capabilities{}, additions{}); err == nil || !strings.Contains(err.Error(), "a.pkr.hcl:1") {
 		t.Errorf("broken template: %v, want file and line", err)
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/ingot-build/ingot"
+	"github.com/ingot-build/ingot/internal/overlay"
 	"github.com/ingot-build/ingot/pkg/ami"
 	"github.com/ingot-build/ingot/pkg/bake"
 	"github.com/ingot-build/ingot/pkg/provision"
@@ -23,11 +25,15 @@ func (p *Pipeline) BakeBase(ctx context.Context) (ami.Image, error) {
 	}
 	source := p.agentSource()
 	if source != "" {
-		if err := provision.CheckAgent(p.path("provision"), source, p.settings.Image.Architecture); err != nil {
+		if err := provision.CheckAgent(overlay.FS(ingot.Provision(), p.path("provision")), source, p.settings.Image.Architecture); err != nil {
 			return ami.Image{}, err
 		}
 	}
-	return p.bake(ctx, provision.Base, parent, map[string]string{"CODEDEPLOY_AGENT": source})
+	bundle, err := p.load(ctx, provision.Base)
+	if err != nil {
+		return ami.Image{}, err
+	}
+	return p.bake(ctx, bundle, parent, map[string]string{"CODEDEPLOY_AGENT": source})
 }
 
 // Network returns where images are baked. The error wraps ami.ErrNoNetwork where there is no subnet for it.
@@ -36,14 +42,22 @@ func (p *Pipeline) Network(ctx context.Context) (ami.Network, error) {
 }
 
 // BakeApp returns the application AMI that the present inputs made, or bakes it; the base AMI before, where it is missing
-// or out of date. Errors are those of BakeBase.
+// or out of date. Errors are those of BakeBase, and a *provision.BuildError before anything is made.
 func (p *Pipeline) BakeApp(ctx context.Context) (ami.Image, error) {
+	bundle, err := p.load(ctx, provision.App)
+	if err != nil {
+		return ami.Image{}, err
+	}
 	parent, err := p.BakeBase(ctx)
 	if err != nil {
 		return ami.Image{}, err
 	}
 	service := p.settings.Service
-	return p.bake(ctx, provision.App, parent, map[string]string{"PORT": strconv.Itoa(service.Port), "HEALTH": service.Health})
+	inputs := map[string]string{"PORT": strconv.Itoa(service.Port), "HEALTH": service.Health}
+	if service.Package != "" {
+		inputs["PACKAGE"] = service.Package
+	}
+	return p.bake(ctx, bundle, parent, inputs)
 }
 
 // publicImage is the one that everything is made from.
@@ -52,15 +66,20 @@ func (p *Pipeline) publicImage(ctx context.Context) (ami.Image, error) {
 	return p.images.Newest(ctx, from.Owner, from.Name, from.Architecture)
 }
 
-func (p *Pipeline) bake(ctx context.Context, stage provision.Stage, parent ami.Image, inputs map[string]string) (ami.Image, error) {
-	o := provision.Options{Dir: p.path("provision"), Runner: p.settings.Runner}
-	if stage == provision.App {
-		o.Source = p.path(p.settings.Service.Source)
+// load reads the files of a stage.
+func (p *Pipeline) load(ctx context.Context, stage provision.Stage) (*provision.Bundle, error) {
+	o := provision.Options{
+		Dir: p.path("provision"), Core: ingot.Provision(), Source: p.path(p.settings.Service.Source), Package: p.settings.Service.Package,
+		Runner: p.settings.Runner,
 	}
 	bundle, err := provision.Load(ctx, stage, o)
-	if err != nil {
-		return ami.Image{}, err
+	if err != nil || stage != provision.App {
+		return bundle, err
 	}
+	return bundle, bundle.CheckBuild(o)
+}
+
+func (p *Pipeline) bake(ctx context.Context, bundle *provision.Bundle, parent ami.Image, inputs map[string]string) (ami.Image, error) {
 	return p.baker(ctx).Bake(ctx, bake.Image{
 		Parent: parent, Bundle: bundle, Inputs: inputs, User: p.settings.Image.User,
 		InstanceType: p.settings.Bake.InstanceType, Subnet: p.settings.Bake.Subnet, KMSKey: p.settings.Bake.KMSKey,
@@ -70,8 +89,8 @@ func (p *Pipeline) bake(ctx context.Context, stage provision.Stage, parent ami.I
 
 func (p *Pipeline) baker(ctx context.Context) *bake.Baker {
 	o := bake.Options{
-		App: p.settings.App, Commit: p.commit(ctx), Templates: p.path("packer"), Folder: filepath.Join(p.settings.Folder, "bakes"),
-		Warn: p.settings.Warn,
+		App: p.settings.App, Commit: p.commit(ctx), Templates: overlay.FS(ingot.Packer(), p.path("packer")), Folder: filepath.Join(p.settings.Folder, "bakes"),
+		Warn: p.settings.Warn, Environment: p.settings.Bake.Environment,
 	}
 	if cidrs := p.settings.Bake.SSHCIDRs; len(cidrs) > 0 {
 		o.SourceCIDRs = func(context.Context) ([]string, error) { return cidrs, nil }

@@ -5,6 +5,8 @@ import (
 	"context"
 	"sync"
 
+	"github.com/ingot-build/ingot"
+	"github.com/ingot-build/ingot/internal/overlay"
 	"github.com/ingot-build/ingot/pkg/doctor"
 	"github.com/ingot-build/ingot/pkg/provision"
 	"github.com/ingot-build/ingot/pkg/rollout"
@@ -32,7 +34,7 @@ func (p *Pipeline) Checks(size FleetSize) []doctor.Check {
 	}
 	if source := p.agentSource(); source != "" {
 		o.Agent = func() error {
-			return provision.CheckAgent(p.path("provision"), source, p.settings.Image.Architecture)
+			return provision.CheckAgent(overlay.FS(ingot.Provision(), p.path("provision")), source, p.settings.Image.Architecture)
 		}
 	}
 	return doctor.Account(p.cfg, o)

@@ -28,7 +28,7 @@ import (
 // Settings say what is baked and how it is rolled out. All but App have a default, which a zero value means.
 type Settings struct {
 	App  string // names the application: the value of the tag ingot:app on everything that is its own
-	Root string // the repository, which holds provision/, packer/ and the service; empty for the working folder
+	Root string // the repository, which holds the service, and in provision/ and packer/ what lies over Ingot's own; empty for the working folder
 
 	Image   BaseImage // what the base AMI is made from
 	Service Service   // what the application AMI runs
@@ -66,13 +66,15 @@ type Bake struct {
 	Subnet       string   // ID of the subnet to bake in; empty to find one, as ami.Client.FindNetwork does
 	KMSKey       string   // ID, alias or ARN of the KMS key that encrypts images; empty for the account's default
 	SSHCIDRs     []string // the addresses that may reach SSH on the machine that bakes; empty for this machine's
+	Environment  []string // NAME=value, what provision.sh finds in its environment and does not make another image, such as proxies
 }
 
 // Service is what the application AMI runs.
 type Service struct {
-	Source string // folder of the Go module, relative to Root; empty for service
-	Port   int    // TCP port that it listens on; 0 for 8080
-	Health string // path that answers 200 once it can serve; empty for /healthz
+	Source  string // folder of a Go module, or of anything with an executable named build, relative to Root; empty for service
+	Package string // path of a Go module's main package in Source, "./cmd/hello"; empty for Source itself
+	Port    int    // TCP port that it listens on; 0 for 8080
+	Health  string // path that answers 200 once it can serve; empty for /healthz
 }
 
 // Pipeline bakes and releases one application in one region of one AWS account.
@@ -91,7 +93,7 @@ func NewFromConfig(cfg aws.Config, s Settings) *Pipeline {
 		Owner: cmp.Or(s.Image.Owner, "136693071363"), Name: cmp.Or(s.Image.Name, "debian-13-amd64-*"),
 		User: cmp.Or(s.Image.User, "admin"), Architecture: cmp.Or(s.Image.Architecture, "x86_64"),
 	}
-	s.Service = Service{cmp.Or(s.Service.Source, "service"), cmp.Or(s.Service.Port, 8080), cmp.Or(s.Service.Health, "/healthz")}
+	s.Service = Service{cmp.Or(s.Service.Source, "service"), s.Service.Package, cmp.Or(s.Service.Port, 8080), cmp.Or(s.Service.Health, "/healthz")}
 	s.Bake.InstanceType = cmp.Or(s.Bake.InstanceType, map[string]string{"x86_64": "t3.medium", "arm64": "t4g.medium"}[s.Image.Architecture])
 	s.Rollout.App = s.App
 	s.Folder = cmp.Or(s.Folder, filepath.Join(s.Root, ".ingot"))

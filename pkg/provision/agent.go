@@ -6,8 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
+	"path"
 	"regexp"
 	"strings"
 )
@@ -32,14 +31,14 @@ func (e *AgentDigestError) Error() string {
 
 // Command is the shell command that records the digest of the package as it is served now. Somebody should look at that.
 func (e *AgentDigestError) Command() string {
-	return fmt.Sprintf(`curl -fsSL %s | sha256sum | sed 's/-$/%s/' >>%s`, e.URL, e.Package, e.File)
+	return fmt.Sprintf(`mkdir -p %s && curl -fsSL %s | sha256sum | sed 's/-$/%s/' >>%s`, path.Dir(e.File), e.URL, e.Package, e.File)
 }
 
-// CheckAgent returns an *AgentDigestError where the base stage in dir would stop on a machine of an architecture, x86_64 or
+// CheckAgent returns an *AgentDigestError where the base stage of a tree would stop on a machine of an architecture, x86_64 or
 // arm64, because it knows no digest of the CodeDeploy agent's package from source, the URL of AWS's bucket. It says on this
 // machine, and before a machine costs anything, what agent.sh says there. A tree without that script installs no agent.
-func CheckAgent(dir, source, architecture string) error {
-	script, err := os.ReadFile(filepath.Join(dir, agentScript))
+func CheckAgent(tree fs.FS, source, architecture string) error {
+	script, err := fs.ReadFile(tree, agentScript)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -50,7 +49,7 @@ func CheckAgent(dir, source, architecture string) error {
 	if version == nil {
 		return nil // a script of another kind
 	}
-	digests, err := os.ReadFile(filepath.Join(dir, agentDigests))
+	digests, err := fs.ReadFile(tree, agentDigests)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("check the CodeDeploy agent: %w", err)
 	}

@@ -35,7 +35,7 @@ func TestCheckAgent(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			err := CheckAgent(dir, source, tc.architecture)
+			err := CheckAgent(os.DirFS(dir), source, tc.architecture)
 			e, ok := errors.AsType[*AgentDigestError](err)
 			if tc.missing == "" {
 				if err != nil {
@@ -43,7 +43,7 @@ func TestCheckAgent(t *testing.T) {
 				}
 				return
 			}
-			if !ok || e.Package != tc.missing || e.Command() != "curl -fsSL "+source+"/releases/"+tc.missing+" | sha256sum | sed 's/-$/"+tc.missing+"/' >>provision/base/codedeploy/packages.sha256" {
+			if !ok || e.Package != tc.missing || e.Command() != "mkdir -p provision/base/codedeploy && curl -fsSL "+source+"/releases/"+tc.missing+" | sha256sum | sed 's/-$/"+tc.missing+"/' >>provision/base/codedeploy/packages.sha256" {
 				t.Errorf("error = %v", err)
 			}
 		})

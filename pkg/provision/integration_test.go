@@ -140,12 +140,28 @@ func TestStages(t *testing.T) {
 		}
 	})
 
+	t.Run("a base of one's own", func(t *testing.T) {
+		// The package has a configuration file at the same path.
+		m.must(t, `cd /srv/base/provision/base && printf 'nftables # a firewall\n\n  # nothing else\n' >packages && mkdir -p root/etc/alternatives root/srv &&
+			echo '# mine' >root/etc/nftables.conf && ln -s ../nftables.conf root/etc/alternatives/firewall && ln -s nowhere "root/srv/a b" &&
+			printf '#!/bin/sh\nset -e\npwd >/srv/setup-ran\nnft --version >>/srv/setup-ran\n' >setup`)
+		if got := m.mustFail(t, base); !strings.HasSuffix(got, "\nprovision: provision/base/setup is not executable: chmod +x it\n") {
+			t.Errorf("message %q", got)
+		}
+		m.must(t, "chmod +x /srv/base/provision/base/setup && "+base, "FINGERPRINT=abc123")
+		m.must(t, `diff /etc/nftables.conf /srv/base/provision/base/root/etc/nftables.conf && [ "$(readlink /etc/alternatives/firewall)" = ../nftables.conf ] && [ "$(readlink "/srv/a b")" = nowhere ]`)
+		if got := m.must(t, "cat /srv/setup-ran"); !strings.HasPrefix(got, "/srv/base/provision/base\nnftables v") {
+			t.Errorf("setup said %q", got)
+		}
+	})
+
 	t.Run("inputs", func(t *testing.T) {
 		for _, test := range []struct{ input, want string }{
 			{"RELEASE=", `RELEASE="" is not a name`}, {"RELEASE=a b", `RELEASE="a b" is not`}, {"RELEASE=$(id)", `RELEASE="$(id)" is not`},
 			{"PORT=http", `PORT="http" is not a port`}, {"PORT=65536", `PORT="65536" is not a port`}, {"PORT=0", `PORT="0" is not a port`},
 			{"HEALTH=healthz", `HEALTH="healthz" is not a URL path`}, {"HEALTH=/a\nb", "is not a URL path"},
-			{"SOURCE=/nowhere", `SOURCE="/nowhere" has no go.mod`},
+			{"PACKAGE=cmd/x", `PACKAGE="cmd/x" is not a path`}, {"PACKAGE=./$(id)", `PACKAGE="./$(id)" is not a path`},
+			{"SOURCE=/nowhere", `SOURCE="/nowhere" has neither a go.mod nor an executable named build`},
 		} {
 			if got := m.mustFail(t, app, env(test.input)...); !strings.Contains(got, test.want) {
 				t.Errorf("%s: %q, want %q", test.input, got, test.want)
@@ -210,6 +226,69 @@ func TestStages(t *testing.T) {
 		if got := m.mustFail(t, app, env("SOURCE=/srv/lib")...); got != "provision: SOURCE=\"/srv/lib\" is not a main package\n" {
 			t.Errorf("message %q", got)
 		}
+	})
+
+	t.Run("a main package elsewhere", func(t *testing.T) {
+		m.must(t, `mkdir -p /srv/multi/cmd/hello && cp /srv/app/service/go.mod /srv/multi && cp /srv/app/service/*.go /srv/multi/cmd/hello`)
+		before := m.must(t, "sha256sum </opt/app/bin/service")
+		m.must(t, app, env("SOURCE=/srv/multi", "PACKAGE=./cmd/hello", "HEALTH=/healthz?a=b:c")...)
+		m.must(t, "ingot-check")
+		if got := m.must(t, "sha256sum </opt/app/bin/service"); got == before {
+			t.Error("its package path is not in the binary")
+		}
+	})
+
+	// Another language, with units of its own.
+	t.Run("a build of one's own", func(t *testing.T) {
+		m.must(t, `mkdir -p /srv/perl && cd /srv/perl && cat >build <<'END'
+#!/bin/sh
+set -eu
+[ "$PWD" = "$SOURCE" ] && [ -d "$CACHE" ] && [ -n "$RELEASE" ]
+cp server.pl "$OUT/bin/service" && chmod 755 "$OUT/bin/service" && mkdir -p "$OUT/lib/empty" && ln -s ../bin/service "$OUT/lib/again"
+END
+cat >server.pl <<'END'
+#!/usr/bin/perl
+use IO::Socket::INET;
+my $s = IO::Socket::INET->new(LocalPort => $ENV{PORT}, Listen => 9, ReuseAddr => 1) or die $!;
+while (my $c = $s->accept) { while (<$c>) { last if /^\r?$/ } print $c "HTTP/1.0 200 OK\r\nX-Release: $ENV{RELEASE}\r\n\r\nfrom Perl\n"; close $c }
+END
+cp -r /srv/app/provision /srv/perl-provision && cd /srv/perl-provision/app/root/etc/systemd/system && mkdir app.service.d &&
+printf '[Unit]\nDescription=Worker\n[Service]\nExecStart=/usr/bin/sleep infinity\n[Install]\nWantedBy=multi-user.target\n' >worker.service &&
+printf '[Service]\nType=oneshot\nExecStart=/usr/bin/touch /run/ticked\n' >tick.service &&
+printf '[Timer]\nOnActiveSec=1s\nAccuracySec=100ms\n[Install]\nWantedBy=timers.target\n' >tick.timer &&
+printf '[Service]\nExecStart=/usr/bin/sleep infinity\n[Install]\nWantedBy=multi-user.target\n' >template@.service`)
+		const perl = "/srv/perl-provision/provision.sh app"
+		e := env("RELEASE=r4", "SOURCE=/srv/perl")
+		if got := m.mustFail(t, perl, e...); got != "provision: SOURCE=\"/srv/perl\" has a build that is not executable: chmod +x it\n" {
+			t.Errorf("message %q", got)
+		}
+		m.must(t, "chmod +x /srv/perl/build && "+perl, e...)
+		m.must(t, "ingot-check")
+		if got := m.must(t, `cd /opt/app && find . -printf '%P %y %m\n' | sort`); got != "d 755\nbin d 755\nbin/service f 755\nlib d 755\nlib/again l 777\nlib/empty d 755" {
+			t.Errorf("/opt/app holds\n%s", got)
+		}
+		m.must(t, `systemctl is-active worker.service tick.timer && systemctl is-enabled worker.service tick.timer && until [ -e /run/ticked ]; do sleep 0.1; done`)
+		before, pids := m.state(t), m.must(t, "systemctl show -P MainPID app worker")
+		m.must(t, perl, e...)
+		if diff := cmp.Diff(before, m.state(t)); diff != "" {
+			t.Errorf("the second run changed something:\n%s", diff)
+		}
+		if got := m.must(t, "systemctl show -P MainPID app worker"); got != pids {
+			t.Error("the second run restarted a unit")
+		}
+		m.must(t, "sed -i s/infinity/1000/ /srv/perl-provision/app/root/etc/systemd/system/worker.service && "+perl, e...)
+		m.must(t, `grep -q 1000 <(tr '\0' ' ' </proc/"$(systemctl show -P MainPID worker)"/cmdline)`)
+		// A unit of the release that fails is the release's fault.
+		m.must(t, "sed -i 's,/usr/bin/sleep 1000,/usr/bin/false,' /srv/perl-provision/app/root/etc/systemd/system/worker.service && "+perl, e...)
+		if got := m.mustFail(t, "ingot-check 0"); !strings.HasSuffix(got, "ingot-check: failed units that the service needs: worker.service\n") {
+			t.Errorf("message %q", got)
+		}
+		m.must(t, "sed -i 's/^cp /false /' /srv/perl/build")
+		if got := m.mustFail(t, perl, e...); got != "" {
+			t.Errorf("message %q", got)
+		}
+		m.must(t, "systemctl disable --now --quiet worker.service tick.timer; rm /etc/systemd/system/{worker.service,tick.service,tick.timer,template@.service}; systemctl daemon-reload; systemctl reset-failed; "+app, env()...)
+		m.must(t, "ingot-check")
 	})
 
 	t.Run("saved change", func(t *testing.T) {

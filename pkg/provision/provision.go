@@ -4,6 +4,7 @@ package provision
 
 import (
 	"archive/tar"
+	"bytes"
 	"cmp"
 	"compress/gzip"
 	"context"
@@ -23,6 +24,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ingot-build/ingot/internal/overlay"
 	"github.com/ingot-build/ingot/pkg/command"
 )
 
@@ -46,8 +48,10 @@ const (
 
 // Options say where the files are.
 type Options struct {
-	Dir    string // folder with provision.sh; "provision" when empty
-	Source string // folder with the service's source, read for the App stage only; "service" when empty
+	Dir     string // folder with provision.sh, or with what lies over Core; "provision" when empty
+	Core    fs.FS  // files that are taken where Dir has none at their path; a script among them is executable. Nil for none
+	Source  string // folder with the service's source, read for the App stage only; "service" when empty
+	Package string // path of a Go module's main package in Source; empty for Source itself
 
 	Runner command.Runner // runs git; command.Exec{} when nil
 }
@@ -91,13 +95,50 @@ func Load(ctx context.Context, stage Stage, o Options) (*Bundle, error) {
 
 func (b *Bundle) addTree(ctx context.Context, o Options) error {
 	for _, name := range []string{"provision.sh", string(b.stage), seal} {
-		if _, err := os.Stat(filepath.Join(o.Dir, name)); err != nil {
+		if _, err := fs.Stat(overlay.FS(o.Core, o.Dir), name); err != nil {
+			if at, ok := errors.AsType[*fs.PathError](err); ok {
+				at.Path = filepath.Join(o.Dir, name)
+			}
 			return fmt.Errorf("a provisioning tree holds provision.sh, %s and %s: %w", b.stage, seal, err)
 		}
 	}
-	return b.add(ctx, o.Runner, o.Dir, Tree, func(name string) bool {
+	wanted := func(name string) bool {
 		top, _, nested := strings.Cut(name, "/")
 		return !nested || top == string(b.stage) || top == seal
+	}
+	if _, err := os.Stat(o.Dir); o.Core == nil || !errors.Is(err, fs.ErrNotExist) {
+		if err := b.add(ctx, o.Runner, o.Dir, Tree, wanted); err != nil {
+			return err
+		}
+	}
+	if o.Core == nil {
+		return nil
+	}
+	return b.addCore(o.Core, wanted)
+}
+
+// addCore adds those files of a core that are wanted, and that no own file lies over.
+func (b *Bundle) addCore(core fs.FS, wanted func(name string) bool) error {
+	own, folders := map[string]bool{}, map[string]bool{}
+	for _, f := range b.files {
+		own[f.name] = true
+		for dir := path.Dir(f.name); dir != "."; dir = path.Dir(dir) {
+			folders[dir] = true
+		}
+	}
+	return fs.WalkDir(core, ".", func(name string, entry fs.DirEntry, err error) error {
+		at := path.Join(Tree, name)
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && own[at]:
+			return fs.SkipDir
+		case entry.IsDir() || own[at] || folders[at] || !wanted(name):
+			return nil
+		}
+		data, err := fs.ReadFile(core, name)
+		b.files = append(b.files, file{name: at, data: data, executable: bytes.HasPrefix(data, []byte("#!"))})
+		return err
 	})
 }
 
@@ -115,6 +156,59 @@ func (b *Bundle) addSource(ctx context.Context, o Options) error {
 		return fmt.Errorf("%q holds no files", o.Source)
 	}
 	return nil
+}
+
+// build is what builds a service that is no Go module, in the folder of its source.
+const build = "build"
+
+// BuildError says that nobody knows how to build what is in a folder.
+type BuildError struct {
+	Source  string // the folder
+	Problem string
+}
+
+// Error names the folder and the problem.
+func (e *BuildError) Error() string { return fmt.Sprintf("build %q: %s", e.Source, e.Problem) }
+
+// CheckBuild returns a *BuildError where the app stage could not build the service of a bundle that was loaded with o: it says before there
+// is a machine what the stage would say there.
+func (b *Bundle) CheckBuild(o Options) error {
+	has := map[string]file{}
+	main := false
+	folder := path.Join(Source, o.Package)
+	for _, f := range b.files {
+		has[f.name] = f
+		main = main || path.Dir(f.name) == folder && strings.HasSuffix(f.name, ".go")
+	}
+	script, scripted := has[path.Join(Source, build)]
+	_, module := has[path.Join(Source, "go.mod")]
+	problem := ""
+	switch {
+	case scripted && !script.executable && script.link == "":
+		problem = "its file build is not executable"
+	case scripted:
+	case !module && isFile(filepath.Join(o.Source, build)):
+		problem = "git ignores its file build"
+	case !module && isFile(filepath.Join(o.Source, "go.mod")):
+		problem = "git ignores its go.mod"
+	case !module:
+		problem = "it has neither a go.mod nor an executable named build"
+	case !main && o.Package == "":
+		problem = "it has no Go files, so its main package is in another folder"
+	case !main:
+		problem = fmt.Sprintf("there are no Go files in %q", o.Package)
+	default:
+		return nil
+	}
+	if problem == "" {
+		return nil
+	}
+	return &BuildError{Source: o.Source, Problem: problem}
+}
+
+func isFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular()
 }
 
 // add reads the files of a folder that are wanted, and files them under a prefix.

@@ -12,10 +12,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ingot-build/ingot"
 	"github.com/ingot-build/ingot/pkg/command"
 )
 
@@ -349,5 +351,113 @@ func TestLoadDefaults(t *testing.T) {
 	t.Chdir(root)
 	if diff := cmp.Diff(load(t, App, options(root)).Names(), load(t, App, Options{Runner: noGit}).Names()); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+// One's own files lie over a core, path by path. What a core holds has no permissions of its own: a script is executable.
+func TestLoadCore(t *testing.T) {
+	core := fstest.MapFS{}
+	for name, data := range map[string]string{
+		"provision.sh": "#!/bin/sh\n", "lib.sh": "core", "base/base.sh": "#!/bin/sh\n", "base/root/etc/motd": "core", "base/root/etc/issue/text": "core",
+		"base/packages": "core", "app/app.sh": "#!/bin/sh\n", "seal/seal.sh": "#!/bin/sh\n",
+	} {
+		core[name] = &fstest.MapFile{Data: []byte(data)}
+	}
+	root := t.TempDir()
+	o := options(root)
+	o.Core = core
+	all := load(t, Base, o) // there is no folder of one's own
+	want := []string{"provision/base/base.sh", "provision/base/packages", "provision/base/root/etc/issue/text", "provision/base/root/etc/motd", "provision/lib.sh", "provision/provision.sh", "provision/seal/seal.sh"}
+	if diff := cmp.Diff(want, all.Names()); diff != "" {
+		t.Error(diff)
+	}
+	for _, f := range all.files {
+		if script := strings.HasPrefix(string(f.data), "#!"); f.executable != script {
+			t.Errorf("%s is executable: %t", f.name, f.executable)
+		}
+	}
+	for _, name := range []string{"base/root/etc/motd", "base/root/etc/issue", "base/packages/a", "base/own"} {
+		write(t, root, "provision/"+name)
+	}
+	got := map[string]string{}
+	for _, f := range load(t, Base, o).files {
+		got[f.name] = string(f.data)
+	}
+	mine := func(name string) string { return "contents of " + name + "\n" }
+	wantData := map[string]string{"provision/base/base.sh": "#!/bin/sh\n", "provision/lib.sh": "core", "provision/provision.sh": "#!/bin/sh\n", "provision/seal/seal.sh": "#!/bin/sh\n"}
+	for _, name := range []string{"provision/base/root/etc/motd", "provision/base/root/etc/issue", "provision/base/packages/a", "provision/base/own"} {
+		wantData[name] = mine(name)
+	}
+	if diff := cmp.Diff(wantData, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// This repository's own files are Ingot's, so they have the same fingerprints with Ingot's core below them and without; and so do those of
+// a repository that has none of its own.
+func TestCoreIsThisRepository(t *testing.T) {
+	for _, stage := range []Stage{Base, App} {
+		var prints []string
+		for _, o := range []Options{
+			{Dir: "../../provision", Source: "../../service"}, {Dir: "../../provision", Source: "../../service", Core: ingot.Provision()},
+			{Dir: "nowhere", Source: "../../service", Core: ingot.Provision()},
+		} {
+			prints = append(prints, load(t, stage, o).Fingerprint(nil))
+		}
+		if prints[0] != prints[1] || prints[1] != prints[2] {
+			t.Errorf("%s: fingerprints %q", stage, prints)
+		}
+	}
+}
+
+// What the app stage would refuse on a machine is said before there is one.
+func TestCheckBuild(t *testing.T) {
+	for name, tc := range map[string]struct {
+		files   []string // of the source
+		pkg     string
+		ignored string // by git
+		problem string
+	}{
+		"a module":                       {files: []string{"go.mod", "main.go"}},
+		"a main package elsewhere":       {files: []string{"go.mod", "cmd/hello/main.go"}, pkg: "./cmd/hello"},
+		"and nobody says where":          {files: []string{"go.mod", "cmd/hello/main.go"}, problem: "it has no Go files, so its main package is in another folder"},
+		"or says it wrong":               {files: []string{"go.mod", "cmd/hello/main.go"}, pkg: "./cmd/hi", problem: `there are no Go files in "./cmd/hi"`},
+		"a build":                        {files: []string{"build*", "app.py"}},
+		"a build of a module":            {files: []string{"build*", "go.mod"}},
+		"a build that cannot be run":     {files: []string{"build", "app.py"}, problem: "its file build is not executable"},
+		"a link to a build":              {files: []string{"build -> make.sh", "make.sh*"}},
+		"neither":                        {files: []string{"app.py"}, problem: "it has neither a go.mod nor an executable named build"},
+		"a build that git ignores":       {files: []string{"build*", "app.py"}, ignored: "build", problem: "git ignores its file build"},
+		"a go.mod that git ignores":      {files: []string{"go.mod", "main.go"}, ignored: "go.mod", problem: "git ignores its go.mod"},
+		"a folder that is named build":   {files: []string{"build/out", "app.py"}, problem: "it has neither a go.mod nor an executable named build"},
+		"a module's build, ignored here": {files: []string{"go.mod", "main.go", "build*"}, ignored: "build"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			root := tree(t)
+			must(t, os.RemoveAll(filepath.Join(root, "service")))
+			for _, file := range tc.files {
+				write(t, root, "service/"+file)
+			}
+			o := options(root)
+			o.Package = tc.pkg
+			if tc.ignored != "" {
+				if _, err := exec.LookPath("git"); err != nil {
+					t.Skip("needs git")
+				}
+				must(t, os.WriteFile(filepath.Join(root, ".gitignore"), []byte(tc.ignored+"\n"), 0o644))
+				must(t, command.Exec{}.Run(t.Context(), command.Cmd{Path: "git", Args: []string{"init", "-q"}, Dir: root}))
+				o.Runner = nil
+			}
+			err := load(t, App, o).CheckBuild(o)
+			problem := ""
+			if e, ok := errors.AsType[*BuildError](err); ok && e.Source == o.Source {
+				problem = e.Problem
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			if problem != tc.problem {
+				t.Errorf("problem %q, want %q", problem, tc.problem)
+			}
+		})
 	}
 }

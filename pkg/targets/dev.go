@@ -8,6 +8,7 @@ import (
 
 	"github.com/magefile/mage/mg"
 
+	"github.com/ingot-build/ingot"
 	"github.com/ingot-build/ingot/pkg/devenv"
 	"github.com/ingot-build/ingot/pkg/machine"
 )
@@ -80,7 +81,7 @@ func (p *project) withDev(ctx context.Context, f func(devenv.Options) error) err
 		return err
 	}
 	return f(devenv.Options{
-		Engine: engine, Root: p.Root, App: p.App, Provision: p.path("provision"), Source: p.path(p.Service.Source),
-		Port: p.Service.Port, Health: p.Service.Health, WorkDir: folder, Runner: p.runner,
+		Engine: engine, Root: p.Root, App: p.App, Provision: p.path("provision"), Core: ingot.Provision(), Source: p.path(p.Service.Source),
+		Package: p.Service.Package, Port: p.Service.Port, Health: p.Service.Health, WorkDir: folder, Runner: p.runner,
 	})
 }

@@ -24,7 +24,7 @@ func TestIntegrationEngines(t *testing.T) {
 	t.Parallel()
 	l := bootLaptop(t)
 	a := l.home(t)
-	a.startsEngine(t)
+	a.startsEngine(t, "start")
 	_, said, err := a.run(t, "rehearse")
 	const remedy = "this user may not listen at ports 22 and 80, and a Docker engine that is rootless, in a virtual machine or elsewhere cannot do so instead: " +
 		"allow it until the next boot with: sudo sysctl net.ipv4.ip_unprivileged_port_start=22"
@@ -37,7 +37,10 @@ func TestIntegrationEngines(t *testing.T) {
 	if _, said, err := a.run(t, "local", "prod"); err == nil || !strings.Contains(said, "undefined: theDatabase") {
 		t.Errorf("a release that fails its bake: %v\n%s", err, said)
 	}
-	a.serves(t, a.must(t, "local", "url"), "Hello from Ingot")
+	url := a.must(t, "local", "url")
+	a.serves(t, url, "Hello from Ingot")
+	a.startsEngine(t, "restart")
+	a.serves(t, url, "Hello from Ingot")
 	a.develops(t)
 	a.leavesNothing(t)
 }
@@ -182,11 +185,11 @@ func (a *account) must(t *testing.T, args ...string) string {
 	return out
 }
 
-// startsEngine starts the account's rootless engine.
-func (a *account) startsEngine(t *testing.T) {
+// startsEngine starts the account's rootless engine, or starts it anew.
+func (a *account) startsEngine(t *testing.T, verb string) {
 	t.Helper()
-	if out, err := a.command(t.Context(), "systemctl", "--user", "start", "docker").CombinedOutput(); err != nil {
-		t.Fatalf("start a rootless engine: %v\n%s", err, out)
+	if out, err := a.command(t.Context(), "systemctl", "--user", verb, "docker").CombinedOutput(); err != nil {
+		t.Fatalf("%s a rootless engine: %v\n%s", verb, err, out)
 	}
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(200 * time.Millisecond) {
 		out, err := a.command(t.Context(), "docker", "--host", engine, "version").CombinedOutput()

@@ -111,7 +111,8 @@ func testOtherMagefile(t *testing.T, c *clone) {
 	if err := os.RemoveAll(filepath.Join(c.dir, "magefiles")); err != nil {
 		t.Fatal(err)
 	}
-	for _, own := range []string{"pkg", "internal"} {
+	// What is Ingot's comes with the module, and makes the same images.
+	for _, own := range []string{"pkg", "internal", "provision", "packer", "terraform"} {
 		if err := os.RemoveAll(filepath.Join(c.dir, own)); err != nil {
 			t.Fatal(err)
 		}
@@ -138,6 +139,15 @@ func testOtherMagefile(t *testing.T, c *clone) {
 		if regexp.MustCompile(`(?m)^\s+` + chore + `\s`).MatchString(listed) {
 			t.Errorf("%s is listed, which only works in Ingot's own repository", chore)
 		}
+	}
+	bakes := c.bakes(t)
+	defer func() {
+		if more := c.bakes(t) - bakes; more != 0 {
+			t.Errorf("%d images are baked anew", more)
+		}
+	}()
+	if out := c.must(t, "local", "infra:plan"); out != "no changes" {
+		t.Errorf("infra:plan printed %q", out)
 	}
 	// The release that the program made before it went back.
 	if body, _ := get(t, c.must(t, "local", "prod")); !strings.Contains(body, "Hello from another module") {

@@ -66,8 +66,9 @@ func newClone(t *testing.T) *clone {
 	}
 	c := &clone{dir: dir, ingot: filepath.Join(dir, "bin", "ingot")}
 	compiled := testrun.Keep(t, "compiled", func(kept string) {
+		// Here, and not in the clone, as Go's cache has every package of this folder.
 		compile := exec.Command("go", "tool", "mage", "-compile", filepath.Join(kept, "ingot"))
-		compile.Dir = dir
+		compile.Dir = root
 		if out, err := compile.CombinedOutput(); err != nil {
 			t.Fatalf("compile the targets: %v\n%s", err, out)
 		}

@@ -123,6 +123,10 @@ func remedy(err error) string {
 	if _, ok := errors.AsType[*localcloud.ShapeError](err); ok {
 		return "; to make another: mage local:down -purge"
 	}
+	if _, ok := errors.AsType[*provision.BuildError](err); ok {
+		return "; a Go module is built by itself (service { package = \"./cmd/NAME\" } in ingot.hcl where its main package is not at the top), anything else by an " +
+			"executable named build beside it, which writes bin/service and what that needs into the folder $OUT"
+	}
 	if _, ok := errors.AsType[*devenv.PortError](err); ok {
 		return ": end what listens there, or choose another: mage dev -port N"
 	}

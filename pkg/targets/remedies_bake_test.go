@@ -29,7 +29,7 @@ func TestAdviseBakes(t *testing.T) {
 		"memory": {packer.ErrOutOfMemory, "the machine that bakes ran out of memory\n  bake on a larger machine: image { instance_type } in ingot.hcl"},
 		"digest": {&provision.AgentDigestError{Package: "a.deb", URL: "https://example.com/a.deb", File: "provision/digests"},
 			"no digest of the CodeDeploy agent's package a.deb is recorded, and AWS documents none: look at the package, then record it from the root of the repository, and commit that:\n" +
-				"  curl -fsSL https://example.com/a.deb | sha256sum | sed 's/-$/a.deb/' >>provision/digests"},
+				"  mkdir -p provision && curl -fsSL https://example.com/a.deb | sha256sum | sed 's/-$/a.deb/' >>provision/digests"},
 		"another address": {&bake.UnreachableError{CIDRs: []string{"192.0.2.1/32"}, Err: timeout},
 			"the machine that bakes " + unreached + "where this machine's connections come from other addresses (a VPN, several gateways), set them: image { ssh_cidrs } in ingot.hcl"},
 		"private": {&bake.UnreachableError{CIDRs: []string{"192.0.2.1/32"}, Network: ami.Network{SubnetID: "subnet-1", Why: "the one that is set"}, Err: timeout},

@@ -9,11 +9,14 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/magefile/mage/mg"
 	"golang.org/x/sys/unix"
 
+	"github.com/ingot-build/ingot/internal/loopback"
 	"github.com/ingot-build/ingot/pkg/command"
 	"github.com/ingot-build/ingot/pkg/config"
+	"github.com/ingot-build/ingot/pkg/machine"
 	"github.com/ingot-build/ingot/pkg/pipeline"
 	"github.com/ingot-build/ingot/pkg/progress"
 )
@@ -95,10 +98,18 @@ func (p *project) pipeline(a account) *pipeline.Pipeline {
 		App: p.App, Root: p.Root, Folder: a.folder, Reports: p.path(reports, a.id), Runner: p.runner,
 		Image:   p.baseImage(),
 		Service: pipeline.Service(*p.Service),
-		Bake:    pipeline.Bake{InstanceType: p.Image.InstanceType, Subnet: p.Image.Subnet, KMSKey: p.Image.KMSKey, SSHCIDRs: p.Image.SSHCIDRs},
+		Bake:    pipeline.Bake{InstanceType: p.Image.InstanceType, Subnet: p.Image.Subnet, KMSKey: p.Image.KMSKey, SSHCIDRs: p.Image.SSHCIDRs, Environment: bakeEnvironment(a)},
 		Rollout: p.rolloutOptions(), WithoutCodeDeploy: !p.CodeDeploy.Enabled,
 		Warn: func(ctx context.Context, err error) { progress.Note(ctx, "%s", advise(err)) },
 	})
+}
+
+// bakeEnvironment is what machines of the cloud on this machine need of its network. On AWS, its proxies are of no use.
+func bakeEnvironment(a account) []string {
+	if !loopback.URL(aws.ToString(a.BaseEndpoint)) {
+		return nil
+	}
+	return machine.Proxies()
 }
 
 func (p *project) baseImage() pipeline.BaseImage {

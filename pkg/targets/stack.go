@@ -9,7 +9,9 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
+	"github.com/ingot-build/ingot"
 	"github.com/ingot-build/ingot/internal/loopback"
+	"github.com/ingot-build/ingot/internal/overlay"
 	"github.com/ingot-build/ingot/internal/toolcache"
 	"github.com/ingot-build/ingot/pkg/pipeline"
 	"github.com/ingot-build/ingot/pkg/terraform"
@@ -55,7 +57,7 @@ func (p *project) stack(ctx context.Context, dataDir, statePath string) (*terraf
 	}
 	plugins, err := terraform.PluginDir(ctx, p.Terraform.PluginDir, cache)
 	return &terraform.Stack{
-		Command: path, Dir: p.path("terraform"), DataDir: dataDir, StatePath: statePath, PluginDir: plugins, CacheDir: cache,
+		Command: path, Config: overlay.FS(ingot.Terraform(), p.path("terraform")), DataDir: dataDir, StatePath: statePath, PluginDir: plugins, CacheDir: cache,
 	}, err
 }
 

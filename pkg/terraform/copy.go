@@ -14,16 +14,12 @@ const lockFile = ".terraform.lock.hcl"
 // copyConfiguration makes the folder to equal to the configuration in from, except that a lock file which Terraform wrote
 // there stays, so that the provider's version does not move between two runs. Files that are equal already are not
 // touched: another run may be reading them.
-func copyConfiguration(to, from string) error {
+func copyConfiguration(to string, from fs.FS) error {
 	if err := os.MkdirAll(to, 0o700); err != nil {
 		return err
 	}
 	wanted := map[string]bool{".": true, lockFile: true}
-	err := filepath.WalkDir(from, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		name, err := filepath.Rel(from, path)
+	err := fs.WalkDir(from, ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || name == "." {
 			return err
 		}
@@ -33,12 +29,12 @@ func copyConfiguration(to, from string) error {
 			}
 			return nil
 		}
-		wanted[name] = true
-		target := filepath.Join(to, name)
+		target := filepath.Join(to, filepath.FromSlash(name))
+		wanted[filepath.FromSlash(name)] = true
 		if entry.IsDir() {
 			return os.MkdirAll(target, 0o700)
 		}
-		data, err := os.ReadFile(path)
+		data, err := fs.ReadFile(from, name)
 		if err != nil {
 			return err
 		}

@@ -35,7 +35,7 @@ func realStack(t *testing.T) *Stack {
 	dir := t.TempDir()
 	s := &Stack{
 		Command:   path,
-		Dir:       stackDir,
+		Config:    os.DirFS(stackDir),
 		DataDir:   filepath.Join(dir, "data"),
 		StatePath: filepath.Join(dir, "state", "hello.tfstate"),
 		PluginDir: mirror,

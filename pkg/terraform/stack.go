@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log"
 	"os"
 	"path/filepath"
@@ -37,13 +38,13 @@ const (
 // everything else. All paths are absolute, since Terraform has a working folder of its own.
 type Stack struct {
 	Command string // path of the terraform command, as Find returns it
-	Dir     string // the configuration; nothing is written to it
+	Config  fs.FS  // the configuration; os.DirFS of its folder, for one
 
 	// DataDir receives everything that Terraform writes except the state: a working copy of the configuration with its
 	// dependency lock file, providers, variables, plans. It can be removed at any time.
 	DataDir string
 
-	// StatePath is the state file. With S3 it is the file of the time before that, which Init moves there; empty where Dir
+	// StatePath is the state file. With S3 it is the file of the time before that, which Init moves there; empty where Config
 	// configures a backend of its own.
 	StatePath string
 	S3        *S3 // shared state; nil for StatePath
@@ -104,7 +105,7 @@ func (s *Stack) prepare() error {
 			return err
 		}
 	}
-	if err := copyConfiguration(s.workDir(), s.Dir); err != nil {
+	if err := copyConfiguration(s.workDir(), s.Config); err != nil {
 		return err
 	}
 	if s.S3 != nil {

@@ -93,7 +93,7 @@ func newStack(t *testing.T, dir string, answers map[string]string) *Stack {
 	writeFile(t, filepath.Join(dir, "stack", "main.tf"), "# main")
 	return &Stack{
 		Command: self,
-		Dir:     filepath.Join(dir, "stack"),
+		Config:  os.DirFS(filepath.Join(dir, "stack")),
 		DataDir: filepath.Join(dir, "data"),
 		// With the race detector a process ends a second late, unless told otherwise.
 		Env: []string{"GORACE=atexit_sleep_ms=0", fakeDir + "=" + filepath.Join(dir, "fake"), "AWS_REGION=us-west-1", "TF_VAR_app=sneaked-in"},
@@ -219,7 +219,7 @@ func TestWorkingCopy(t *testing.T) {
 	for _, name := range []string{"removed.tf", "modules/old/main.tf", "modules/dns/removed.tf", lockFile} {
 		writeFile(t, filepath.Join(to, name), name)
 	}
-	if err := copyConfiguration(to, from); err != nil {
+	if err := copyConfiguration(to, os.DirFS(from)); err != nil {
 		t.Fatal(err)
 	}
 	var got []string

@@ -1,46 +1,86 @@
 #!/usr/bin/env bash
-# Stage app: builds the service from source, installs and starts it. A build that fails leaves what runs as it is.
+# Stage app: builds the service from source, installs and starts it, and with it every unit below root/etc/systemd/system that has an
+# [Install] section. A build that fails leaves what runs as it is.
 #
 # Reads: RELEASE  name of the release, which the service answers in X-Release
 #        PORT     where the service listens
 #        HEALTH   path that answers 200 once the service can serve
-#        SOURCE   folder with the service's Go module; its main package is at the top
-#        CACHE    (optional) folder for what Go downloads and compiles, kept between runs
+#        SOURCE   folder with the service's source: a Go module, or anything with an executable named build, which is run there and
+#                 writes what is to be /opt/app into the folder OUT: bin/service, which app.service starts, and what that needs. It finds
+#                 SOURCE, RELEASE, and CACHE, a folder that is kept between runs
+#        PACKAGE  (optional) path of a Go module's main package in SOURCE: ./cmd/hello. Without it, SOURCE itself
+#        CACHE    (optional) folder for what a build downloads and compiles, kept between runs
 set -euo pipefail
 
 here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=provision/lib.sh
 source "$here/../lib.sh"
 
-readonly service=/opt/app/bin/service
+readonly app=/opt/app
 work='' # removed at the end, whatever happens
 
 main() {
   [[ ${RELEASE:-} =~ ^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}$ ]] || die "RELEASE=\"${RELEASE:-}\" is not a name of letters, digits and . _ + -"
   [[ ${PORT:-} =~ ^[1-9][0-9]{0,4}$ && $PORT -le 65535 ]] || die "PORT=\"${PORT:-}\" is not a port"
-  [[ ${HEALTH:-} =~ ^/[A-Za-z0-9/._~%?=\&+-]*$ ]] || die "HEALTH=\"${HEALTH:-}\" is not a URL path"
-  [[ -f ${SOURCE:-}/go.mod ]] || die "SOURCE=\"${SOURCE:-}\" has no go.mod"
-  command -v go >/dev/null || die "Go is missing: run provision.sh base first"
+  local path="^/[A-Za-z0-9/._~%?=&+:@,;!*'()-]*\$"
+  [[ ${HEALTH:-} =~ $path ]] || die "HEALTH=\"${HEALTH:-}\" is not a URL path"
+  [[ ${PACKAGE:-.} =~ ^\.(/[A-Za-z0-9._~+-]+)*$ ]] || die "PACKAGE=\"$PACKAGE\" is not a path such as ./cmd/hello"
+  if [[ -e ${SOURCE:-}/build && ! -d $SOURCE/build ]]; then
+    [[ -x $SOURCE/build ]] || die "SOURCE=\"$SOURCE\" has a build that is not executable: chmod +x it"
+  else
+    [[ -f ${SOURCE:-}/go.mod ]] || die "SOURCE=\"${SOURCE:-}\" has neither a go.mod nor an executable named build"
+    command -v go >/dev/null || die "Go is missing: run provision.sh base first"
+  fi
 
-  trap 'rm -rf -- "$work"' EXIT
-  local place=${CACHE:-/opt/app} # on a disk: /tmp may be in memory
+  trap 'rm -rf -- "$work" "$app.new" "$app.old"' EXIT
+  local place=${CACHE:-/opt} # on a disk: /tmp may be in memory
   install -d "$place"
   work=$(mktemp -d "$place/.build.XXXXXX")
-
-  build
+  install -d "$work/app/bin"
+  if [[ -f $SOURCE/build ]]; then
+    build
+  else
+    build_go
+  fi
+  own_units >"$work/units"
   printf 'RELEASE="%s"\nPORT="%s"\nHEALTH="%s"\n' "$RELEASE" "$PORT" "$HEALTH" >"$work/release"
 
   local changed
   changed=$(
     install_tree "$here/root"
-    install_file "$work/service" "$service"
+    install_app
     install_file "$work/release" /etc/ingot/release
+    install_file "$work/units" /etc/ingot/units
   )
   start "$changed"
 }
 
-# The same source gives the same bytes everywhere: no paths, no time, no commit in the binary, and not the release.
+# build has the source build itself.
 build() (
+  export SOURCE OUT=$work/app CACHE=${CACHE:-$work/cache}
+  SOURCE=$(realpath -- "$SOURCE")
+  install -d "$CACHE"
+  cd -- "$SOURCE"
+  ./build </dev/null
+  [[ -x $OUT/bin/service ]] || die "build wrote no executable bin/service into the folder OUT"
+)
+
+# install_app makes /opt/app what was built, all of it at once, and prints it; silent where it is that already.
+install_app() {
+  if [[ -d $app && $(modes "$work/app") == "$(modes "$app")" ]] && diff -rq --no-dereference "$work/app" "$app" >/dev/null; then
+    return
+  fi
+  rm -rf -- "$app.new" "$app.old"
+  cp -a "$work/app" "$app.new"
+  [[ ! -e $app ]] || mv -T "$app" "$app.old"
+  mv -T "$app.new" "$app"
+  printf '%s\n' "$app"
+}
+
+modes() { find "$1" -printf '%P %m\n' | sort; }
+
+# build_go: the same source gives the same bytes everywhere: no paths, no time, no commit in the binary, and not the release.
+build_go() (
   local cache=${CACHE:-$work/cache}
   if [[ ! -d $cache/go-build && -d $compiled ]]; then
     install -d "$cache"
@@ -49,20 +89,39 @@ build() (
   go_environment "$cache"
   export GOTMPDIR=$work
   cd -- "$SOURCE"
-  go build "${go_flags[@]}" -ldflags='-s -w -buildid=' -o "$work/service" .
-  [[ -x $work/service ]] || die "SOURCE=\"$SOURCE\" is not a main package"
+  go build "${go_flags[@]}" -ldflags='-s -w -buildid=' -o "$work/app/bin/service" "${PACKAGE:-.}"
+  [[ -x $work/app/bin/service ]] || die "SOURCE=\"$SOURCE\" is not a main package"
 )
 
-# start brings what is installed to life, and leaves a service alone that already runs it.
+# start brings what is installed to life, and leaves units alone that already run it.
 start() {
-  local changed=$1
-  # The link that enabling makes. Asking systemctl takes far longer.
-  compgen -G '/etc/systemd/system/*.wants/app.service' >/dev/null || systemctl enable --quiet app.service
+  local changed=$1 unit
+  local -a units
+  mapfile -t units </etc/ingot/units
+  for unit in "${units[@]}"; do
+    # The link that enabling makes. Asking systemctl takes far longer.
+    compgen -G "/etc/systemd/system/*.*/$unit" >/dev/null || systemctl enable --quiet -- "$unit"
+  done
   systemd_runs || return 0
-  [[ $changed != */app.service* ]] || systemctl daemon-reload
+  [[ $changed != */etc/systemd/system/* ]] || systemctl daemon-reload
   if [[ -n $changed ]] || ! systemctl is-active --quiet app.service; then
-    systemctl restart app.service
+    # A socket cannot be opened anew while its service has it.
+    for unit in "${units[@]}"; do
+      [[ $unit != *.socket ]] || systemctl stop -- "$unit" "${unit%.socket}.service"
+    done
+    systemctl restart -- "${units[@]}"
   fi
+}
+
+# own_units lists the units of this stage that can be enabled, sorted. A template cannot without an instance: enable that with a link.
+own_units() {
+  local file name
+  for file in "$here"/root/etc/systemd/system/*.{path,service,socket,timer}; do
+    name=${file##*/}
+    if [[ -f $file && $name != *@.* ]] && grep -q '^\[Install\]' "$file"; then
+      printf '%s\n' "$name"
+    fi
+  done
 }
 
 main "$@"

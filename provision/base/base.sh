@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
-# Stage base: what every release needs and what changes rarely. Add packages and files here: they are baked once, not per release.
+# Stage base: what every release needs and what changes rarely, baked once and not per release: the Debian packages that the file
+# packages beside this script names, one a line; the files below root/, which mirrors the root file system; and what the executable setup
+# beside it does, which runs last, as root, and has to bear being run twice.
 #
 # Reads: FINGERPRINT       (optional) recorded in /etc/ingot/base
 #        CODEDEPLOY_AGENT  (optional) URL of the bucket to take the CodeDeploy agent from, AWS's of the region:
@@ -16,6 +18,9 @@ packages=(
   ca-certificates
   golang-go # builds the service
 )
+if [[ -f $here/packages ]]; then
+  mapfile -t -O "${#packages[@]}" packages < <(sed 's/#.*//' "$here/packages" | tr -s '[:space:]' '\n' | grep . || true)
+fi
 
 # Compiled here once, so that no release waits for it: what services usually import, with all that it imports itself.
 readonly compile=(database/sql html/template log/slog net/http os/signal)
@@ -33,8 +38,15 @@ main() {
   install_packages
   [[ -z ${CODEDEPLOY_AGENT:-} ]] || install_agent
   compile_standard_library
+  [[ ! -e $here/setup ]] || run_setup
   record_fingerprint
 }
+
+run_setup() (
+  [[ -x $here/setup ]] || die "provision/base/setup is not executable: chmod +x it"
+  cd -- "$here"
+  ./setup
+)
 
 # On EC2 the first boot goes on while SSH already answers, and it too writes apt's configuration.
 wait_for_cloud_init() {
@@ -54,8 +66,10 @@ install_packages() {
 
   export DEBIAN_FRONTEND=noninteractive
   update_package_lists
-  # A machine that dies half-way never becomes an image, so dpkg need not sync every file.
-  apt-get install -qq --no-install-recommends -o Dpkg::Options::=--force-unsafe-io -o Dpkg::Use-Pty=0 "${missing[@]}"
+  # A machine that dies half-way never becomes an image, so dpkg need not sync every file. A configuration file that is there already
+  # is one of root/, and stays.
+  apt-get install -qq --no-install-recommends -o Dpkg::Options::=--force-unsafe-io -o Dpkg::Options::=--force-confold \
+    -o Dpkg::Use-Pty=0 "${missing[@]}"
 }
 
 # apt waits for the lock of the package database (DPkg::Lock::Timeout), but not for that of the lists.
