@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -28,12 +29,16 @@ import (
 
 func main() {
 	args := os.Args[1:]
-	if !runsTargets(args) {
+	helps := len(args) == 2 && slices.Contains([]string{"-h", "-help", "--help"}, args[0])
+	if !runsTargets(args) && !helps {
 		os.Exit(mage.Main())
 	}
 	path, err := compiled(context.Background(), ".")
 	if errors.Is(err, errUnknown) {
 		os.Exit(mage.Main())
+	}
+	if err == nil && helps {
+		args = []string{"-h", helpName(path, args[1])}
 	}
 	if err == nil {
 		err = syscall.Exec(path, append([]string{"mage"}, args...), os.Environ())
@@ -55,6 +60,15 @@ func runsTargets(args []string) bool {
 		}
 	}
 	return false
+}
+
+// helpName is the name of a target for mage's help, which does not know the bare word of a namespace.
+func helpName(path, name string) string {
+	up := name + ":up"
+	if exec.Command(path, "-h", name).Run() != nil && exec.Command(path, "-h", up).Run() == nil {
+		return up
+	}
+	return name
 }
 
 // errUnknown means that what the targets are made of cannot be told from the repository's files alone.
@@ -79,7 +93,7 @@ func compiled(ctx context.Context, root string) (path string, err error) {
 	}
 	name := sha256.Sum256([]byte(root))
 	dir := filepath.Join(cache, "targets", hex.EncodeToString(name[:8]))
-	path = filepath.Join(dir, key)
+	path = filepath.Join(dir, key, "mage") // its help calls it by this name
 	if _, err := os.Stat(path); err == nil {
 		return path, nil
 	}
@@ -99,11 +113,14 @@ func compiled(ctx context.Context, root string) (path string, err error) {
 	took := filepath.Join(dir, "took")
 	saying := time.AfterFunc(time.Second, func() { fmt.Fprintln(os.Stderr, say(took)) })
 	defer saying.Stop()
-	fresh := path + ".new"
-	if code := mage.ParseAndRun(os.Stderr, os.Stderr, os.Stdin, []string{"-compile", fresh}); code != 0 {
+	fresh := filepath.Join(dir, key+".new")
+	if err := os.MkdirAll(fresh, 0o755); err != nil {
+		return "", err
+	}
+	if code := mage.ParseAndRun(os.Stderr, os.Stderr, os.Stdin, []string{"-compile", filepath.Join(fresh, filepath.Base(path))}); code != 0 {
 		os.Exit(code) // the compiler has said why
 	}
-	if err := os.Rename(fresh, path); err != nil {
+	if err := os.Rename(fresh, filepath.Dir(path)); err != nil {
 		return "", err
 	}
 	if d := time.Since(begin).Round(time.Second); d >= 5*time.Second { // the rest is no news
@@ -139,7 +156,7 @@ func prune(dir string) error {
 	}
 	slices.SortFunc(versions, func(a, b version) int { return b.made.Compare(a.made) })
 	for _, old := range versions[min(kept, len(versions)):] {
-		if err := os.Remove(old.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := os.RemoveAll(old.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}

@@ -114,7 +114,7 @@ func TestPrune(t *testing.T) {
 	for n := range kept + 2 {
 		key := fmt.Sprintf("%032x", n)
 		keys = append(keys, key)
-		write(t, dir, key, "")
+		write(t, dir, key+"/mage", "")
 		made := time.Now().Add(time.Duration(n) * time.Minute)
 		if err := os.Chtimes(filepath.Join(dir, key), made, made); err != nil {
 			t.Fatal(err)

@@ -39,7 +39,7 @@ func TestIntegrationShapes(t *testing.T) {
 func (c *clone) needsSubnet(t *testing.T) {
 	t.Helper()
 	_, stderr, err := c.run(t, "local", "base")
-	const said = "there is no subnet to bake in: no public one is tagged ingot:app=hello, and the region has no default VPC with one; set image { subnet } in ingot.hcl, or make the stack's with: mage infra:apply"
+	const said = "there is no subnet to bake in: no public one is tagged ingot:app=hello, and the region has no default VPC with one; set image { subnet } in ingot.hcl, or make the stack's with: mage local infra:apply"
 	if err == nil || !strings.Contains(stderr, said) {
 		t.Errorf("base says\n%s", stderr)
 	}

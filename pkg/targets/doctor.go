@@ -57,7 +57,7 @@ func (p *project) examine(ctx context.Context) []examination {
 	stage.Done("%d checks", len(results))
 	var all []examination
 	for _, r := range results {
-		all = append(all, examination{r, words(r)})
+		all = append(all, examination{r, hint(words(r))})
 	}
 	return all
 }

@@ -48,7 +48,7 @@ func TestIntegrationInfraEverything(t *testing.T) {
 		settings("")
 		fails("set state { bucket = \"hello-state-", "local", "infra:bootstrap")
 		settings(everything)
-		fails("mage infra:bootstrap", "local", "infra:apply")
+		fails("mage local infra:bootstrap", "local", "infra:apply")
 	})
 
 	t.Run("bootstrap", func(t *testing.T) {

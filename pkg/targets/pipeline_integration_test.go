@@ -482,7 +482,7 @@ func testFailures(t *testing.T) {
 		if n := c.aws(t, "length(Reservations[].Instances[])", "ec2", "describe-instances", "--filters", "Name=instance-state-name,Values=pending,running,stopping,shutting-down"); n != "0" {
 			t.Errorf("%s instances are left", n)
 		}
-		if _, stderr, err := c.run(t, "local", "prod"); err == nil || !strings.Contains(stderr, "mage infra:apply") {
+		if _, stderr, err := c.run(t, "local", "prod"); err == nil || !strings.Contains(stderr, "mage local infra:apply") {
 			t.Errorf("prod without infrastructure: %v\n%s", err, stderr)
 		}
 	})
@@ -554,7 +554,11 @@ func TestIntegrationBadInput(t *testing.T) {
 		"no Terraform":   {env: []string{"PATH=" + emptyPath(t, "git", "docker"), "XDG_CACHE_HOME=" + t.TempDir()}, args: []string{"local", "infra:plan"}, want: "terraform"},
 		"no region":      {settings: "app = \"hello\"\nregion = \"mars-north-1\"\n", args: []string{"local", "base"}, want: "mars-north-1"},
 		"bad template":   {template: "source \"amazon-ebs\" {\n", args: []string{"local", "base"}, want: "packer"},
-		"before apply":   {args: []string{"local", "prod"}, want: "mage infra:apply"},
+		"before apply":   {args: []string{"local", "prod"}, want: "mage local infra:apply"},
+		"no such flag":   {args: []string{"local", "base", "-json"}, want: "base takes no flag, and so not -json"},
+		"no value":       {args: []string{"local", "prod", "-image="}, want: "the flag -image of prod has no value: -image=VALUE"},
+		"a slip":         {args: []string{"local", "rehearse", "statsu"}, want: `there is no target "statsu": did you mean status?`},
+		"no build":       {settings: "app = \"hello\"\nservice {\n  source = \"docs\"\n}\n", args: []string{"local", "app"}, want: "it has neither a go.mod nor an executable named build; a Go module is built by itself"},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -571,6 +575,13 @@ func TestIntegrationBadInput(t *testing.T) {
 				t.Errorf("error %v, want one with %q\n%s", err, tc.want, stderr)
 			}
 		})
+	}
+	before := c.bakes(t)
+	if help := c.must(t, "local", "rehearse", "--help"); !strings.Contains(help, "Usage:\n\n\tingot rehearse\n") {
+		t.Errorf("help says\n%s", help)
+	}
+	if n := c.bakes(t); n != before {
+		t.Errorf("%d bakes, were %d", n, before)
 	}
 }
 

@@ -3,10 +3,14 @@ package targets
 import (
 	"errors"
 	"fmt"
+	"os"
+	"regexp"
 	"strings"
 
 	"github.com/aws/smithy-go"
+	"github.com/magefile/mage/mg"
 
+	"github.com/ingot-build/ingot/internal/loopback"
 	"github.com/ingot-build/ingot/pkg/ami"
 	"github.com/ingot-build/ingot/pkg/apt"
 	"github.com/ingot-build/ingot/pkg/bake"
@@ -39,10 +43,34 @@ func advise(err error) error {
 	if expired(err) {
 		err = fmt.Errorf("the AWS credentials have expired: sign in again and run the same command: %w", err)
 	}
-	if advice == "" {
+	if advice != "" {
+		err = fmt.Errorf("%w%s", err, advice)
+	}
+	if hint(err.Error()) == err.Error() {
 		return err
 	}
-	return fmt.Errorf("%w%s", err, advice)
+	return whereItIs{err}
+}
+
+// whereItIs is an error whose text names the targets as they are called where one is.
+type whereItIs struct{ error }
+
+func (e whereItIs) Unwrap() error { return e.error }
+
+func (e whereItIs) Error() string { return hint(e.error.Error()) }
+
+// ExitStatus is what mage asks an error for.
+func (e whereItIs) ExitStatus() int { return mg.ExitStatus(e.error) }
+
+// accountTargets are the targets that work in an account, as hints name them.
+var accountTargets = regexp.MustCompile(`\bmage ((?:infra:\w+|app|base|deployments|doctor|prod|releases|rollback|status|sweep|url)\b)`)
+
+// hint is a text that names targets, as they are called where one is: at the cloud on this machine, local comes before them.
+func hint(text string) string {
+	if !loopback.URL(os.Getenv("AWS_ENDPOINT_URL")) {
+		return text
+	}
+	return accountTargets.ReplaceAllString(text, "mage local $1")
 }
 
 // expired tells whether AWS refused credentials that it had taken before.
@@ -128,7 +156,7 @@ func remedy(err error) string {
 			"executable named build beside it, which writes bin/service and what that needs into the folder $OUT"
 	}
 	if _, ok := errors.AsType[*devenv.PortError](err); ok {
-		return ": end what listens there, or choose another: mage dev -port N"
+		return ": end what listens there, or choose another: mage dev -port=N"
 	}
 	for _, r := range []struct {
 		is     error

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"testing"
 
+	"github.com/magefile/mage/mg"
+
 	"github.com/ingot-build/ingot/pkg/codedeploy"
 	"github.com/ingot-build/ingot/pkg/devenv"
 	"github.com/ingot-build/ingot/pkg/localcloud"
@@ -71,7 +73,7 @@ func TestAdvise(t *testing.T) {
 		"dev runs":                 {devenv.ErrRunning, "the development machine is in use by another mage dev: end that one first"},
 		"dev stopped":              {fmt.Errorf("%w (%w)", devenv.ErrStopped, stop), "the development machine stopped (ended by SIGINT): mage dev starts it again"},
 		"a cloud of another shape": {&localcloud.ShapeError{Has: "", Wanted: "vcpus=8"}, `there is a local cloud already, of the shape "" and not "vcpus=8": a cloud keeps its shape; to make another: mage local:down -purge`},
-		"dev's port is taken":      {&devenv.PortError{Address: netip.MustParseAddrPort("127.0.0.1:80")}, "publish the service on 127.0.0.1:80: the port is taken: end what listens there, or choose another: mage dev -port N"},
+		"dev's port is taken":      {&devenv.PortError{Address: netip.MustParseAddrPort("127.0.0.1:80")}, "publish the service on 127.0.0.1:80: the port is taken: end what listens there, or choose another: mage dev -port=N"},
 		"local cloud does not run": {fmt.Errorf("set faults: %w", localcloud.ErrNotRunning), "set faults: the local cloud does not run: start it with mage local"},
 	}
 	for name, tc := range tests {
@@ -81,5 +83,20 @@ func TestAdvise(t *testing.T) {
 	}
 	if advise(nil) != nil {
 		t.Error("nothing is an error")
+	}
+}
+
+// At the cloud on this machine, targets are called with local before them; and an error keeps its exit code.
+func TestHint(t *testing.T) {
+	err := mg.Fatal(disagreement, "run: mage infra:apply, mage local:down or mage prod; mage production does not exist, damage prod neither")
+	for endpoint, want := range map[string]string{
+		"":                        err.Error(),
+		"https://ec2.example.com": err.Error(),
+		"http://127.64.0.1:4566":  "run: mage local infra:apply, mage local:down or mage local prod; mage production does not exist, damage prod neither",
+	} {
+		t.Setenv("AWS_ENDPOINT_URL", endpoint)
+		if got := advise(err); got.Error() != want || mg.ExitStatus(got) != disagreement {
+			t.Errorf("at %q, exit code %d: %s", endpoint, mg.ExitStatus(got), got)
+		}
 	}
 }

@@ -60,6 +60,9 @@ func Run(ctx context.Context, body func(context.Context, *config.Config) error) 
 	if progress.FromContext(ctx) == nil {
 		ctx = progress.NewContext(ctx, progress.New(os.Stderr))
 	}
+	if err := checkArguments(); err != nil {
+		return err
+	}
 	settings, err := config.Find(".")
 	if err != nil {
 		return advise(err)
