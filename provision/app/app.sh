@@ -57,12 +57,12 @@ main() {
 
 # build has the source build itself.
 build() (
-  export SOURCE OUT=$work/app CACHE=${CACHE:-$work/cache}
-  SOURCE=$(realpath -- "$SOURCE")
-  install -d "$CACHE"
-  cd -- "$SOURCE"
-  ./build </dev/null
-  [[ -x $OUT/bin/service ]] || die "build wrote no executable bin/service into the folder OUT"
+  local source cache=${CACHE:-$work/cache}
+  source=$(realpath -- "$SOURCE")
+  install -d "$cache"
+  cd -- "$source"
+  SOURCE=$source OUT=$work/app CACHE=$cache ./build </dev/null
+  [[ -x $work/app/bin/service ]] || die "build wrote no executable bin/service into the folder OUT"
 )
 
 # install_app makes /opt/app what was built, all of it at once, and prints it; silent where it is that already.
