@@ -577,7 +577,7 @@ func TestIntegrationBadInput(t *testing.T) {
 		})
 	}
 	before := c.bakes(t)
-	if help := c.must(t, "local", "rehearse", "--help"); !strings.Contains(help, "Usage:\n\n\tingot rehearse\n") {
+	if help := c.must(t, "local", "rehearse", "--help"); !strings.Contains(help, "Usage:\n\n\tingot rehearse") {
 		t.Errorf("help says\n%s", help)
 	}
 	if n := c.bakes(t); n != before {
