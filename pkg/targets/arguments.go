@@ -48,7 +48,7 @@ type commandLine struct {
 var (
 	usageLine = regexp.MustCompile(`(?m)^Usage:\n\n\t\S+ \S+(.*)$`)
 	required  = regexp.MustCompile(`(?:^| )<(\w+)>`)
-	flagUsage = regexp.MustCompile(`(?m)^\t-(\w+)=<(\w+)>`)
+	flagUsage = regexp.MustCompile(`(?m)^\t-(\w+)=<([\w.]+)>`)
 	listed    = regexp.MustCompile(`(?m)^  ([\w:]+)\*?(?:, [\w:, ]+)? `)
 )
 
