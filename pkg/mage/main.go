@@ -29,16 +29,16 @@ import (
 
 func main() {
 	args := os.Args[1:]
-	helps := len(args) == 2 && slices.Contains([]string{"-h", "-help", "--help"}, args[0])
-	if !runsTargets(args) && !helps {
+	about := helpWanted(args)
+	if !runsTargets(args) && about == "" {
 		os.Exit(mage.Main())
 	}
 	path, err := compiled(context.Background(), ".")
 	if errors.Is(err, errUnknown) {
 		os.Exit(mage.Main())
 	}
-	if err == nil && helps {
-		args = []string{"-h", helpName(path, args[1])}
+	if err == nil && about != "" {
+		args = []string{"-h", helpName(path, about)}
 	}
 	if err == nil {
 		err = syscall.Exec(path, append([]string{"mage"}, args...), os.Environ())
@@ -60,6 +60,21 @@ func runsTargets(args []string) bool {
 		}
 	}
 	return false
+}
+
+// helpWanted is what arguments ask help about: mage takes them as "-h TARGET", and people write "TARGET --help" as well, which mage would
+// understand too late or not at all. Empty where they ask for none.
+func helpWanted(args []string) string {
+	isHelp := func(arg string) bool { return slices.Contains([]string{"-h", "-help", "--help"}, arg) }
+	if len(args) == 2 && isHelp(args[0]) {
+		return args[1]
+	}
+	for i := slices.IndexFunc(args, isHelp) - 1; i >= 0; i-- {
+		if !strings.HasPrefix(args[i], "-") {
+			return args[i]
+		}
+	}
+	return ""
 }
 
 // helpName is the name of a target for mage's help, which does not know the bare word of a namespace.

@@ -31,6 +31,17 @@ func TestRunsTargets(t *testing.T) {
 	}
 }
 
+func TestHelpWanted(t *testing.T) {
+	for args, want := range map[string]string{
+		"": "", "-h": "", "-l": "", "prod -wait": "",
+		"-h prod": "prod", "--help dev": "dev", "prod --help": "prod", "local rehearse -h": "rehearse", "sweep -older=1s -help -yes": "sweep", "-v prod --help": "prod",
+	} {
+		if got := helpWanted(strings.Fields(args)); got != want {
+			t.Errorf("%q: %q, want %q", args, got, want)
+		}
+	}
+}
+
 // repository makes one with a module, its magefiles, and a service that is a module of its own.
 func repository(t *testing.T) string {
 	t.Helper()
