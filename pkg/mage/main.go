@@ -3,6 +3,8 @@
 //
 // It compiles the targets when a file of the repository has changed, one process at a time, says that it does and how long that took
 // the last time, and otherwise runs what it compiled before. Everything else is mage's own: the flags, the list of targets, the help.
+//
+// It is what a fresh clone compiles before anything can be said, so it imports next to nothing.
 package main
 
 import (
@@ -24,7 +26,6 @@ import (
 	"github.com/magefile/mage/mage"
 
 	"github.com/ingot-build/ingot/internal/lockfile"
-	"github.com/ingot-build/ingot/internal/toolcache"
 )
 
 func main() {
@@ -102,12 +103,12 @@ func compiled(ctx context.Context, root string) (path string, err error) {
 	if err != nil {
 		return "", err
 	}
-	cache, err := toolcache.Dir("")
+	cache, err := os.UserCacheDir()
 	if err != nil {
 		return "", errUnknown // mage has its own idea of where to put things
 	}
 	name := sha256.Sum256([]byte(root))
-	dir := filepath.Join(cache, "targets", hex.EncodeToString(name[:8]))
+	dir := filepath.Join(cache, "ingot", "targets", hex.EncodeToString(name[:8]))
 	path = filepath.Join(dir, key, "mage") // its help calls it by this name
 	if _, err := os.Stat(path); err == nil {
 		return path, nil
