@@ -31,10 +31,16 @@ import (
 func main() {
 	args := os.Args[1:]
 	about := helpWanted(args)
-	if !runsTargets(args) && about == "" {
+	lists := slices.Equal(args, []string{"-l"}) || len(args) == 0
+	if !runsTargets(args) && about == "" && !lists {
 		os.Exit(mage.Main())
 	}
-	path, err := compiled(context.Background(), ".")
+	path, err := find(".")
+	if err == nil && !lists {
+		err = compile(context.Background(), path)
+	} else if err == nil && !exists(path) {
+		err = errUnknown // mage lists them from the source, and need not wait for the compiler
+	}
 	if errors.Is(err, errUnknown) {
 		os.Exit(mage.Main())
 	}
@@ -93,8 +99,8 @@ var errUnknown = errors.New("the targets depend on other files than the reposito
 // kept is how many compiled versions of a repository's targets are kept: a local cloud or a development machine may still run an old one.
 const kept = 4
 
-// compiled returns the path of the compiled targets of the repository in a folder.
-func compiled(ctx context.Context, root string) (path string, err error) {
+// find returns the path of the compiled targets of the repository in a folder, where they are or are to be.
+func find(root string) (path string, err error) {
 	root, err = filepath.Abs(root)
 	if err != nil {
 		return "", err
@@ -108,42 +114,51 @@ func compiled(ctx context.Context, root string) (path string, err error) {
 		return "", errUnknown // mage has its own idea of where to put things
 	}
 	name := sha256.Sum256([]byte(root))
-	dir := filepath.Join(cache, "ingot", "targets", hex.EncodeToString(name[:8]))
-	path = filepath.Join(dir, key, "mage") // its help calls it by this name
-	if _, err := os.Stat(path); err == nil {
-		return path, nil
+	return filepath.Join(cache, "ingot", "targets", hex.EncodeToString(name[:8]), key, "mage"), nil // its help calls it by this name
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// compile makes the compiled targets of the repository in the working folder, where they are not there already.
+func compile(ctx context.Context, path string) error {
+	if exists(path) {
+		return nil
 	}
+	dir := filepath.Dir(filepath.Dir(path))
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", err
+		return err
 	}
 	// Two at once would write and remove the same generated file in the repository.
 	lock, err := lockfile.Wait(ctx, filepath.Join(dir, "lock"))
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer lock.Close()
-	if _, err := os.Stat(path); err == nil {
-		return path, nil
+	if exists(path) {
+		return nil
 	}
 	begin := time.Now()
 	took := filepath.Join(dir, "took")
 	saying := time.AfterFunc(time.Second, func() { fmt.Fprintln(os.Stderr, say(took)) })
 	defer saying.Stop()
-	fresh := filepath.Join(dir, key+".new")
+	fresh := filepath.Dir(path) + ".new"
 	if err := os.MkdirAll(fresh, 0o755); err != nil {
-		return "", err
+		return err
 	}
 	if code := mage.ParseAndRun(os.Stderr, os.Stderr, os.Stdin, []string{"-compile", filepath.Join(fresh, filepath.Base(path))}); code != 0 {
 		os.Exit(code) // the compiler has said why
 	}
 	if err := os.Rename(fresh, filepath.Dir(path)); err != nil {
-		return "", err
+		return err
 	}
 	if d := time.Since(begin).Round(time.Second); d >= 5*time.Second { // the rest is no news
 		fmt.Fprintf(os.Stderr, "✓ compiled the targets (%s)\n", d)
 		_ = os.WriteFile(took, []byte(d.String()), 0o644)
 	}
-	return path, prune(dir)
+	return prune(dir)
 }
 
 // say is what a person reads while the targets are compiled.
