@@ -165,7 +165,7 @@ func (c *chores) goTest(ctx context.Context, took *timings, name, dir string, en
 	// The compiler, Terraform and the cloud leave less garbage than it costs to collect so often.
 	env = append([]string{"GOGC=400"}, env...)
 	err = c.runner.Run(ctx, command.Cmd{
-		// Lint vets, and vetting takes as long as compiling a tenth of it all.
+		// Vetting is lint's.
 		Path: "go", Args: append([]string{"test", "-json", "-vet=off"}, args...), Dir: dir, Env: env, Stdout: &lines.Writer{Each: report.event}, Stderr: &stderr,
 		WaitDelay: 3 * time.Minute, // tests that are interrupted remove their machines
 	})

@@ -19,16 +19,10 @@ type overlay struct{ core, own fs.FS }
 // Open opens a file or a folder; a folder has the entries of both.
 func (o overlay) Open(name string) (fs.File, error) {
 	f, err := o.own.Open(name)
-	if o.core == nil || err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if o.core == nil || !errors.Is(err, fs.ErrNotExist) || o.hidden(name) {
 		return f, err
 	}
-	if err != nil {
-		if o.hidden(name) {
-			return nil, err
-		}
-		return o.core.Open(name)
-	}
-	return f, nil
+	return o.core.Open(name)
 }
 
 // hidden tells whether something of one's own takes the place of a folder above a path.

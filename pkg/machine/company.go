@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/pem"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -57,9 +58,8 @@ func authorityFiles(folders []string) []File {
 		}
 	}
 	var files []File
-	for name, data := range found {
-		files = append(files, File{Path: name, Data: data})
+	for _, name := range slices.Sorted(maps.Keys(found)) {
+		files = append(files, File{Path: name, Data: found[name]})
 	}
-	slices.SortFunc(files, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
 	return files
 }

@@ -25,7 +25,7 @@ func (p *Pipeline) BakeBase(ctx context.Context) (ami.Image, error) {
 	}
 	source := p.agentSource()
 	if source != "" {
-		if err := provision.CheckAgent(overlay.FS(ingot.Provision(), p.path("provision")), source, p.settings.Image.Architecture); err != nil {
+		if err := p.checkAgentDigest(source); err != nil {
 			return ami.Image{}, err
 		}
 	}
@@ -109,6 +109,11 @@ func (p *Pipeline) agentSource() string {
 		domain += ".cn"
 	}
 	return fmt.Sprintf("https://aws-codedeploy-%s.s3.%s.%s", p.cfg.Region, p.cfg.Region, domain)
+}
+
+// checkAgentDigest says what the base stage would say of the CodeDeploy agent from a source; see provision.CheckAgent.
+func (p *Pipeline) checkAgentDigest(source string) error {
+	return provision.CheckAgent(overlay.FS(ingot.Provision(), p.path("provision")), source, p.settings.Image.Architecture)
 }
 
 // agent tells which images are baked: none has an agent without CodeDeploy, nor where another API than AWS's is spoken to,

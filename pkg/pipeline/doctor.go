@@ -5,10 +5,7 @@ import (
 	"context"
 	"sync"
 
-	"github.com/ingot-build/ingot"
-	"github.com/ingot-build/ingot/internal/overlay"
 	"github.com/ingot-build/ingot/pkg/doctor"
-	"github.com/ingot-build/ingot/pkg/provision"
 	"github.com/ingot-build/ingot/pkg/rollout"
 )
 
@@ -34,7 +31,7 @@ func (p *Pipeline) Checks(size FleetSize) []doctor.Check {
 	}
 	if source := p.agentSource(); source != "" {
 		o.Agent = func() error {
-			return provision.CheckAgent(overlay.FS(ingot.Provision(), p.path("provision")), source, p.settings.Image.Architecture)
+			return p.checkAgentDigest(source)
 		}
 	}
 	return doctor.Account(p.cfg, o)

@@ -182,11 +182,12 @@ func (b *Bundle) CheckBuild(o Options) error {
 	}
 	script, scripted := has[path.Join(Source, build)]
 	_, module := has[path.Join(Source, "go.mod")]
-	problem := ""
+	var problem string
 	switch {
 	case scripted && !script.executable && script.link == "":
 		problem = "its file build is not executable"
 	case scripted:
+		return nil
 	case !module && isFile(filepath.Join(o.Source, build)):
 		problem = "git ignores its file build"
 	case !module && isFile(filepath.Join(o.Source, "go.mod")):
@@ -198,9 +199,6 @@ func (b *Bundle) CheckBuild(o Options) error {
 	case !main:
 		problem = fmt.Sprintf("there are no Go files in %q", o.Package)
 	default:
-		return nil
-	}
-	if problem == "" {
 		return nil
 	}
 	return &BuildError{Source: o.Source, Problem: problem}
