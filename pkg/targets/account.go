@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/smithy-go/logging"
 
 	"github.com/ingot-build/ingot/pkg/config"
 )
@@ -49,6 +50,8 @@ func (p *project) awsConfig(ctx context.Context) (aws.Config, error) {
 		// A fleet's worth of calls meets throttling some day; ten attempts with a rate that adapts outlast it.
 		awsconfig.WithRetryMode(aws.RetryModeAdaptive), awsconfig.WithRetryMaxAttempts(10),
 		awsconfig.WithDefaultRegion(config.DefaultRegion),
+		// The SDK would write its own warnings to stderr, of polls that end early for one; what fails is an error anyway.
+		awsconfig.WithLogger(logging.Nop{}),
 	}
 	if p.Region != "" && os.Getenv("AWS_REGION") == "" {
 		options = append(options, awsconfig.WithRegion(p.Region))

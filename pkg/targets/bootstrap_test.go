@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/aws/smithy-go/logging"
 	"github.com/ingot-build/ingot/pkg/config"
 )
 
@@ -35,6 +36,9 @@ func TestForgetful(t *testing.T) {
 			cfg, err := p.awsConfig(t.Context())
 			if err != nil {
 				t.Fatal(err)
+			}
+			if cfg.Logger != (logging.Nop{}) {
+				t.Errorf("the SDK writes its own warnings with a %T", cfg.Logger)
 			}
 			if got := p.forgetful(cfg); got != test.want {
 				t.Errorf("forgetful = %v", got)

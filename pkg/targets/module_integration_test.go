@@ -76,9 +76,11 @@ func testProgram(t *testing.T, c *clone) {
 		t.Helper()
 		cmd := exec.CommandContext(t.Context(), "sh", "-c", `eval "$("$0" local:env)" && cd / && exec "$@"`, c.ingot, program, verb, c.dir)
 		cmd.Dir = c.dir
-		out, err := cmd.CombinedOutput()
+		var stderr strings.Builder
+		cmd.Stderr = &stderr
+		out, err := cmd.Output()
 		if err != nil {
-			t.Fatalf("%s: %v\n%s", verb, err, out)
+			t.Fatalf("%s: %v\n%s%s", verb, err, out, stderr.String())
 		}
 		fields := strings.Fields(string(out))
 		if len(fields) != 4 || fields[3] != "<nil>" {

@@ -24,9 +24,11 @@ func TestIntegrationCLI(t *testing.T) {
 		t.Helper()
 		cmd := exec.CommandContext(t.Context(), path, append([]string{"cloudwatch", "--output", "text"}, args...)...)
 		cmd.Env = append(os.Environ(), "AWS_ENDPOINT_URL="+c.url, "AWS_DEFAULT_REGION=us-west-1", "AWS_ACCESS_KEY_ID=AKIA", "AWS_SECRET_ACCESS_KEY=secret")
-		out, err := cmd.CombinedOutput()
+		var stderr strings.Builder
+		cmd.Stderr = &stderr
+		out, err := cmd.Output()
 		if err != nil {
-			return string(out)
+			return stderr.String()
 		}
 		return strings.TrimSpace(string(out))
 	}
