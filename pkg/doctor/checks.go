@@ -10,11 +10,13 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/servicequotas"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/smithy-go/middleware"
 
 	"github.com/ingot-build/ingot/pkg/ami"
 	"github.com/ingot-build/ingot/pkg/codedeploy"
@@ -78,6 +80,7 @@ func Account(cfg aws.Config, o Options) []Check {
 func (a account) checks() []Check {
 	return slices.DeleteFunc([]Check{
 		{"credentials", a.checkCredentials},
+		{"clock", a.checkClock},
 		{"network for bakes", when(a.Network != nil, a.checkNetwork)},
 		{"vCPU quota", a.checkQuota},
 		{"zones and type", when(a.ZonesOffering != nil, a.checkZones)},
@@ -120,6 +123,30 @@ func (a account) checkCredentials(ctx context.Context) Result {
 		return warn(name+", in a session that is not renewed and does not say when it ends; a release can take more than "+soon.String(), RenewSession)
 	}
 	return ok(name + ", which do not expire")
+}
+
+// MaxClockSkew is how far a machine's clock may be from AWS's: "in most cases, a request must reach AWS within five minutes of the
+// time stamp in the request" (IAM User Guide, "Elements of an AWS API request signature"). The SDK corrects that by itself; Packer
+// and others that sign with this machine's time do not.
+const MaxClockSkew = 5 * time.Minute
+
+// ClockSkew is how far AWS's clock is ahead of this machine's, to the second, as an answer of the SDK's has it; 0 where that does not
+// say.
+func ClockSkew(answer middleware.Metadata) time.Duration {
+	skew, _ := awsmiddleware.GetAttemptSkew(answer)
+	return skew.Round(time.Second)
+}
+
+func (a account) checkClock(ctx context.Context) Result {
+	who, err := a.identity.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
+	if err != nil {
+		return unanswered(err)
+	}
+	skew := ClockSkew(who.ResultMetadata)
+	if skew.Abs() >= MaxClockSkew {
+		return stop(fmt.Sprintf("AWS's is %s ahead of this machine's; programs that do not correct that are refused from %s on", skew, MaxClockSkew), SetClock)
+	}
+	return ok(fmt.Sprintf("AWS's is %s ahead of this machine's", skew))
 }
 
 func (a account) checkNetwork(ctx context.Context) Result {

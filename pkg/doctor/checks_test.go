@@ -104,6 +104,7 @@ func TestHealthy(t *testing.T) {
 	_, a := healthy()
 	want := []Result{
 		{Check: "credentials", Level: OK, Finding: "arn:aws:iam::111122223333:user/ada, which do not expire"},
+		{Check: "clock", Level: OK, Finding: "AWS's is 0s ahead of this machine's"},
 		{Check: "network for bakes", Level: OK, Finding: "subnet-1 in us-west-1a, a subnet of the default VPC"},
 		{Check: "vCPU quota", Level: OK, Finding: "64 vCPUs of standard instances; a rollout needs 10 with 2 instances, 18 with 4, a bake beside it included"},
 		{Check: "zones and type", Level: OK, Finding: "t3.micro is offered in the stack's zones, us-west-1a, us-west-1c"},

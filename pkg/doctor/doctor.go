@@ -39,6 +39,7 @@ const (
 	Apply          Remedy = "apply"          // the infrastructure
 	Release        Remedy = "release"        // or roll back
 	Install        Remedy = "install"        // a tool
+	SetClock       Remedy = "set clock"      // of this machine
 	AskForTheRight Remedy = "ask for the right"
 )
 

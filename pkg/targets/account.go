@@ -14,6 +14,8 @@ import (
 	"github.com/aws/smithy-go/logging"
 
 	"github.com/ingot-build/ingot/pkg/config"
+	"github.com/ingot-build/ingot/pkg/doctor"
+	"github.com/ingot-build/ingot/pkg/progress"
 )
 
 // account is an AWS account and region that targets work in.
@@ -39,6 +41,9 @@ func (p *project) signIn(ctx context.Context) (account, error) {
 		}
 		return account{}, fmt.Errorf("sign in to AWS in region %q: %w", cfg.Region, err)
 	}
+	if skew := doctor.ClockSkew(who.ResultMetadata); skew.Abs() >= doctor.MaxClockSkew {
+		progress.Note(ctx, "AWS's clock is %s ahead of this machine's, and AWS refuses what Packer and Terraform sign with such a time: %s", skew, setClock)
+	}
 	a := account{Config: cfg, id: aws.ToString(who.Account)}
 	a.folder = p.path(folder, a.id, cfg.Region)
 	return a, os.MkdirAll(a.folder, 0o700)
@@ -58,5 +63,8 @@ func (p *project) awsConfig(ctx context.Context) (aws.Config, error) {
 	}
 	return awsconfig.LoadDefaultConfig(ctx, options...)
 }
+
+// setClock is what there is to do about a clock that is off.
+const setClock = "set it, for example with: sudo timedatectl set-ntp true"
 
 func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }

@@ -107,6 +107,7 @@ func words(r doctor.Result) string {
 		doctor.Apply:          "mage infra:apply",
 		doctor.Release:        "mage prod, or mage rollback",
 		doctor.Install:        "mage setup",
+		doctor.SetClock:       setClock,
 		doctor.AskForTheRight: "the right to ask, or nothing: a release does not need it",
 	}[r.Remedy]
 }

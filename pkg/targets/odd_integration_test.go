@@ -3,8 +3,11 @@
 package targets_test
 
 import (
+	"context"
+	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -38,11 +41,16 @@ func TestIntegrationOddMachines(t *testing.T) {
 			}
 		}
 	}
+	sixOnly := filepath.Join(t.TempDir(), "hosts")
+	if err := os.WriteFile(sixOnly, []byte("::1 localhost\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	for _, odd := range []struct {
 		name    string
 		env     []string
-		targets string // "local app" where empty
-		says    string // on standard error
+		within  []string // a command of root's that runs another one
+		targets string   // "local app" where empty
+		says    string   // on standard error
 		fails   bool
 	}{
 		{name: "a home that may not be written", env: []string{"HOME=/proc", "XDG_CACHE_HOME="}},
@@ -51,6 +59,10 @@ func TestIntegrationOddMachines(t *testing.T) {
 		{name: "proxies that are dead", env: []string{"http_proxy=http://127.0.0.1:9", "https_proxy=http://127.0.0.1:9", "HTTP_PROXY=http://127.0.0.1:9", "HTTPS_PROXY=http://127.0.0.1:9"}},
 		{name: "a Turkish locale and no terminal to speak of", env: []string{"LC_ALL=tr_TR.UTF-8", "TERM=dumb"}},
 		{name: "no git", env: []string{"PATH=" + tools}},
+		{
+			name: "a localhost that has no IPv4 address", targets: "local infra:plan",
+			within: []string{"unshare", "--mount", "sh", "-c", `mount --bind "$0" /etc/hosts && exec "$@"`, sixOnly},
+		},
 		{name: "an engine that is busy", env: []string{"DOCKER_HOST=unix://" + busy}, targets: "dev:down", says: "takes its time"},
 		{name: "no such engine", env: []string{"DOCKER_HOST=unix:///nowhere.sock"}, targets: "dev", says: "no Docker engine answers at unix:///nowhere.sock (DOCKER_HOST): ", fails: true},
 		{name: "no such context", env: []string{"DOCKER_CONTEXT=nowhere"}, targets: "dev", says: `DOCKER_CONTEXT names the docker context "nowhere", which there is not`, fails: true},
@@ -60,6 +72,9 @@ func TestIntegrationOddMachines(t *testing.T) {
 	} {
 		t.Run(odd.name, func(t *testing.T) {
 			c := &clone{c.dir, c.ingot, odd.env}
+			if odd.within != nil {
+				c.ingot = within(t, c.ingot, odd.within...)
+			}
 			targets := strings.Fields(odd.targets)
 			if len(targets) == 0 {
 				targets = []string{"local", "app"}
@@ -74,6 +89,7 @@ func TestIntegrationOddMachines(t *testing.T) {
 		})
 	}
 
+	t.Run("somebody else at the same engine", func(t *testing.T) { testSomebodyElse(t, c) })
 	t.Run("a work tree that is a shallow clone", func(t *testing.T) {
 		// In a work tree, .git is a file.
 		bare := filepath.Join(t.TempDir(), "elsewhere.git")
@@ -90,6 +106,63 @@ func TestIntegrationOddMachines(t *testing.T) {
 			t.Errorf("another image is baked: %s", out)
 		}
 	})
+}
+
+// within is a program that runs another one within a command of root's.
+func within(t *testing.T, program string, args ...string) string {
+	t.Helper()
+	cmd := append(asRoot(t.Context(), args...).Args, program)
+	for i, word := range cmd {
+		cmd[i] = "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+	}
+	script := filepath.Join(t.TempDir(), filepath.Base(program))
+	if err := os.WriteFile(script, []byte("#!/bin/sh\nexec "+strings.Join(cmd, " ")+` "$@"`+"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return script
+}
+
+// testSomebodyElse: another user has a cloud at the same engine, one whom no list of users has, who may use the engine and nothing
+// else, and neither's is in the other's way.
+func testSomebodyElse(t *testing.T, c *clone) {
+	const somebody = "54321" // is nobody on this machine
+	info, err := os.Stat("/var/run/docker.sock")
+	if err != nil {
+		t.Fatal(err)
+	}
+	engine := info.Sys().(*syscall.Stat_t).Gid
+	theirs := newClone(t)
+	theirs.restore(t, released(t))
+	home := filepath.Join(theirs.dir, "home")
+	for _, args := range [][]string{
+		{"mkdir", home}, {"chmod", "711", filepath.Dir(theirs.dir), filepath.Dir(filepath.Dir(theirs.dir))},
+		{"cp", "--remove-destination", c.ingot, theirs.ingot}, {"chown", "-R", somebody, theirs.dir},
+	} {
+		if out, err := asRoot(t.Context(), args...).CombinedOutput(); err != nil {
+			t.Fatalf("%q: %v\n%s", args, err, out)
+		}
+	}
+	own := theirs.ingot
+	t.Cleanup(func() { // before the clone is purged
+		theirs.ingot = own
+		if out, err := asRoot(context.Background(), "chown", "-R", fmt.Sprint(os.Getuid()), theirs.dir).CombinedOutput(); err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
+	})
+	theirs.ingot = within(t, theirs.ingot, "setpriv", "--reuid="+somebody, fmt.Sprintf("--regid=%d", engine), "--clear-groups",
+		"--inh-caps=-all", "env", "HOME="+home, "USER=")
+	theirs.must(t, "local")
+	url := theirs.must(t, "local", "url")
+	serves(t, url)
+	ours := c.must(t, "local", "url")
+	if url == ours {
+		t.Errorf("both have %s", url)
+	}
+	theirs.must(t, "local:down", "-purge")
+	serves(t, ours)
+	if _, err := http.Get(url); err == nil {
+		t.Errorf("%s still answers", url)
+	}
 }
 
 // relayed listens at an address and passes what comes on to the engine at a socket, the first connection only after a while.
