@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -95,18 +96,18 @@ func (a *agent) stale(b *provision.Bundle) (bool, error) {
 func (a *agent) run(b *provision.Bundle, release string) (status int, output string, err error) {
 	want := b.Digests()
 	changed, removed := difference(a.has, want)
-	var names, archive bytes.Buffer
+	var names bytes.Buffer
 	for _, name := range removed {
 		names.WriteString(name + "\x00")
 	}
-	if len(changed) > 0 {
-		if err := b.Patch(&archive, changed); err != nil {
-			return 0, "", err
-		}
+	archive, size, err := patch(b, changed)
+	if err != nil {
+		return 0, "", err
 	}
-	request := fmt.Appendf(nil, "%s %d %d\n", release, names.Len(), archive.Len())
-	for _, part := range [][]byte{request, names.Bytes(), archive.Bytes()} {
-		if _, err := a.requests.Write(part); err != nil {
+	defer archive.Close()
+	request := fmt.Appendf(nil, "%s %d %d\n", release, names.Len(), size)
+	for _, part := range []io.Reader{bytes.NewReader(request), &names, archive} {
+		if _, err := io.Copy(a.requests, part); err != nil {
 			return 0, "", fmt.Errorf("send files to the development machine: %w", err)
 		}
 	}
@@ -124,6 +125,28 @@ func (a *agent) run(b *provision.Bundle, release string) (status int, output str
 		}
 	}
 	return status, output, nil
+}
+
+// patch makes an archive of some of a bundle's files, of which the size has to be known before it is sent. The file has no name any more.
+func patch(b *provision.Bundle, names []string) (archive *os.File, size int64, err error) {
+	archive, err = os.CreateTemp("", "ingot-patch-")
+	if err != nil {
+		return nil, 0, err
+	}
+	err = os.Remove(archive.Name())
+	if err == nil && len(names) > 0 {
+		err = b.Patch(archive, names)
+	}
+	if err == nil {
+		size, err = archive.Seek(0, io.SeekCurrent)
+	}
+	if err == nil {
+		_, err = archive.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		return nil, 0, errors.Join(err, archive.Close())
+	}
+	return archive, size, nil
 }
 
 // outputLimit is how much a stage may write, in bytes: far more than anybody reads.

@@ -42,7 +42,7 @@ type state struct {
 
 func (d *dev) scan(ctx context.Context) (state, string, error) {
 	var s state
-	o := provision.Options{Dir: d.Provision, Core: d.Core, Source: d.Source, Package: d.Package, Runner: d.Runner}
+	o := provision.Options{Dir: d.Provision, Core: d.Core, Source: d.Source, Package: d.Package, GOARCH: d.Engine.Architecture(), Runner: d.Runner}
 	both, bothCtx := errgroup.WithContext(ctx)
 	both.Go(func() (err error) { s.base, err = provision.Load(bothCtx, provision.Base, o); return err })
 	both.Go(func() (err error) { s.app, err = provision.Load(bothCtx, provision.App, o); return err })
@@ -63,14 +63,25 @@ func (d *dev) scan(ctx context.Context) (state, string, error) {
 // watch watches every folder of the state's files.
 func (d *dev) watch(ctx context.Context, s state) {
 	folders := map[string]bool{d.Provision: true, d.Source: true}
-	for _, name := range append(s.base.Names(), s.app.Names()...) {
-		folders[filepath.Dir(d.path(name))] = true
+	for _, b := range []*provision.Bundle{s.base, s.app} {
+		for _, name := range b.Names() {
+			// What lies outside the repository does not change: modules, by their version.
+			if path := b.Path(name); path != "" && isBelow(d.Root, path) {
+				folders[filepath.Dir(path)] = true
+			}
+		}
 	}
 	err := d.events.add(slices.Sorted(maps.Keys(folders)))
 	if err != nil && !d.events.lost {
 		d.events.lost = true
 		progress.Note(ctx, "cannot watch every folder, so some changes take up to %s to be noticed: %v", d.poll(), err)
 	}
+}
+
+// isBelow tells whether a path is one of a folder's.
+func isBelow(folder, path string) bool {
+	inside, err := filepath.Rel(folder, path)
+	return err == nil && filepath.IsLocal(inside)
 }
 
 func (d *dev) poll() time.Duration {
@@ -255,7 +266,11 @@ func (d *dev) changed(s state) []string {
 	d.seen = now
 	var paths []string
 	for _, name := range changed {
-		paths = append(paths, d.displayPath(d.path(name)))
+		b := s.app
+		if b.Path(name) == "" {
+			b = s.base
+		}
+		paths = append(paths, d.displayPath(d.pathIn(b, name)))
 	}
 	for _, name := range removed {
 		paths = append(paths, "-"+d.displayPath(d.path(name)))
@@ -280,7 +295,7 @@ func (d *dev) save(ctx context.Context, s state, since time.Time) error {
 	}
 	result.Built = time.Since(begin)
 	if status != 0 {
-		result.Err = &BuildError{Output: d.hostOutput(folder, output)}
+		result.Err = &BuildError{Output: d.hostOutput(s.app, folder, output)}
 	} else {
 		result.Err = d.waitServing(ctx, result.Release)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ingot-build/ingot/pkg/machine"
+	"github.com/ingot-build/ingot/pkg/provision"
 )
 
 func TestNames(t *testing.T) {
@@ -124,7 +125,7 @@ func TestHostOutput(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			o.WorkDir = tt.workDir
-			if diff := cmp.Diff(tt.want, o.hostOutput(folder, tt.output)); diff != "" {
+			if diff := cmp.Diff(tt.want, o.hostOutput(new(provision.Bundle), folder, tt.output)); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
 		})

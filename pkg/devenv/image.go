@@ -2,10 +2,10 @@ package devenv
 
 import (
 	"bytes"
-	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
@@ -75,7 +75,7 @@ func (o Options) makeImage(ctx context.Context, stage *progress.Stage, debian, t
 		Env:  append(machine.Proxies(), "FINGERPRINT="+fingerprint), Stdout: &output, Stderr: &output,
 	})
 	if failed, ok := errors.AsType[*machine.ExitError](err); ok {
-		text := o.hostOutput(buildFolder, lastOutput(output.String()))
+		text := o.hostOutput(base, buildFolder, lastOutput(output.String()))
 		return fmt.Errorf("run provision.sh base: exit status %d:\n%s", failed.Code, text)
 	}
 	if err != nil {
@@ -99,15 +99,11 @@ const buildFolder = "/var/tmp/ingot"
 
 // copyBundle unpacks a bundle in buildFolder.
 func copyBundle(ctx context.Context, e *machine.Engine, name string, b *provision.Bundle) error {
-	var zipped bytes.Buffer
-	if err := b.Archive(&zipped); err != nil {
-		return err
-	}
-	archive, err := gzip.NewReader(&zipped)
-	if err != nil {
-		return err
-	}
-	return e.CopyIn(ctx, name, buildFolder, archive)
+	archive, w := io.Pipe()
+	go func() { _ = w.CloseWithError(b.Patch(w, b.Names())) }()
+	err := e.CopyIn(ctx, name, buildFolder, archive)
+	_ = archive.Close() // the other side ends where not all of it was read
+	return err
 }
 
 // removeImages removes this folder's images but one, so that old base stages do not pile up. An image that another clone uses as well

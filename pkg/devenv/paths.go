@@ -3,6 +3,7 @@ package devenv
 import (
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -22,6 +23,14 @@ func (o Options) displayPath(path string) string {
 	return short
 }
 
+// pathIn is where a file of a bundle lies on this machine's disk: a package of another module, for one, is not where the machine has it.
+func (o Options) pathIn(b *provision.Bundle, name string) string {
+	if path := b.Path(name); path != "" {
+		return path
+	}
+	return o.path(name)
+}
+
 // displayFile is a file or a folder of a bundle as messages name it: on this machine's disk, or as one of Ingot's own.
 func (o Options) displayFile(name string) string {
 	path := o.path(name)
@@ -39,16 +48,16 @@ func (o Options) displayFile(name string) string {
 // own paths are relative, as it runs in the source folder.
 var position = regexp.MustCompile(`(?m)^([\t ]*(?:vet: )?)((?:\./)?[^\s:/][^\s:]*):(\d+)(:\d+)?:`)
 
-// hostOutput puts the paths of this machine's disk in place of those that the machine knows, in a stage's output. The files are below
-// folder there.
-func (o Options) hostOutput(folder, output string) string {
+// hostOutput puts the paths of this machine's disk in place of those that the machine knows, in a stage's output. The files, which are
+// those of a bundle, are below folder there.
+func (o Options) hostOutput(b *provision.Bundle, folder, output string) string {
 	output = strings.ReplaceAll(output, "\r", "")
 	output = position.ReplaceAllStringFunc(output, func(at string) string {
 		m := position.FindStringSubmatch(at)
 		if !strings.Contains(filepath.Base(m[2]), ".") { // "line 3:" and such
 			return at
 		}
-		return m[1] + o.displayPath(filepath.Join(o.Source, filepath.FromSlash(m[2]))) + ":" + m[3] + m[4] + ":"
+		return m[1] + o.displayPath(o.pathIn(b, path.Join(provision.Source, m[2]))) + ":" + m[3] + m[4] + ":"
 	})
 	for _, name := range []string{provision.Source, provision.Tree} {
 		inside := regexp.MustCompile(regexp.QuoteMeta(folder+"/"+name) + `(/[^\s:"']*)?`)

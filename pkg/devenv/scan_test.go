@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/ingot-build/ingot/pkg/command"
+	"github.com/ingot-build/ingot/pkg/machine"
 )
 
 // What counts as a change, with real files and git.
@@ -20,7 +21,7 @@ func TestScan(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	write := func(name string) error { return os.WriteFile(path(name), []byte(name), 0o600) }
+	write := func(name string) error { return os.WriteFile(path(name), []byte("// "+name+"\n"), 0o600) }
 	for _, folder := range []string{"provision/base/root/etc", "provision/app/root/etc", "provision/seal", "service/sub"} {
 		must(os.MkdirAll(path(folder), 0o755))
 	}
@@ -33,7 +34,7 @@ func TestScan(t *testing.T) {
 	must(exec.CommandContext(t.Context(), "git", "-C", root, "init", "-q").Run())
 	must(os.WriteFile(path(".gitignore"), []byte("*.out\n/service/tmp/\n"), 0o600))
 
-	d := &dev{Options: Options{Provision: path("provision"), Source: path("service"), Runner: command.Exec{}}, debian: "debian"}
+	d := &dev{Options: Options{Provision: path("provision"), Source: path("service"), Engine: new(machine.Engine), Runner: command.Exec{}}, debian: "debian"}
 	type digests struct{ base, app string }
 	look := func() digests {
 		t.Helper()

@@ -70,7 +70,7 @@ func (p *Pipeline) publicImage(ctx context.Context) (ami.Image, error) {
 func (p *Pipeline) load(ctx context.Context, stage provision.Stage) (*provision.Bundle, error) {
 	o := provision.Options{
 		Dir: p.path("provision"), Core: ingot.Provision(), Source: p.path(p.settings.Service.Source), Package: p.settings.Service.Package,
-		Runner: p.settings.Runner,
+		GOARCH: map[string]string{"x86_64": "amd64", "arm64": "arm64"}[p.settings.Image.Architecture], Runner: p.settings.Runner,
 	}
 	bundle, err := provision.Load(ctx, stage, o)
 	if err != nil || stage != provision.App {

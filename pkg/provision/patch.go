@@ -4,7 +4,6 @@ import (
 	"archive/tar"
 	"crypto/sha256"
 	"io"
-	"slices"
 )
 
 // Digests are SHA-256 digests of the files, by their names in the archive: over the contents, the executable bit and the link target.
@@ -21,9 +20,13 @@ func (b *Bundle) Digests() map[string][sha256.Size]byte {
 
 // Patch writes a tar, not compressed, of those of the bundle's files that are named.
 func (b *Bundle) Patch(w io.Writer, names []string) error {
+	wanted := make(map[string]bool, len(names))
+	for _, name := range names {
+		wanted[name] = true
+	}
 	archive := tar.NewWriter(w)
 	for _, f := range b.files {
-		if !slices.Contains(names, f.name) {
+		if !wanted[f.name] {
 			continue
 		}
 		if err := f.archive(archive); err != nil {

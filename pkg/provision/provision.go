@@ -12,7 +12,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"io/fs"
 	"maps"
@@ -20,7 +19,6 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -52,8 +50,9 @@ type Options struct {
 	Core    fs.FS  // files that are taken where Dir has none at their path; a script among them is executable. Nil for none
 	Source  string // folder with the service's source, read for the App stage only; "service" when empty
 	Package string // path of a Go module's main package in Source; empty for Source itself
+	GOARCH  string // what the machine is, as Go calls it; "amd64" when empty
 
-	Runner command.Runner // runs git; command.Exec{} when nil
+	Runner command.Runner // runs git and go; command.Exec{} when nil
 }
 
 // Bundle is everything that goes into a machine for one stage, as it was when it was loaded.
@@ -62,18 +61,15 @@ type Bundle struct {
 	files []file // sorted by name
 }
 
-type file struct {
-	name       string // slash-separated, in the archive
-	executable bool
-	link       string // target of a symbolic link; empty for a regular file
-	data       []byte
-}
-
 // Load reads the files of a stage: those at the top of o.Dir, its folders of that stage and of seal, and for App the service's
 // source. In a git work tree it takes what git tracks or would track, so ignored files are left out; elsewhere it takes everything
 // but editors' leftovers.
+//
+// Of a Go module that requires others it takes what the build needs and nothing else, with the packages of the others as they are here,
+// vendored: the go command finds them with the settings of whoever calls this, and the machine asks nobody for one. Where a module
+// wants a newer Go than Debian's, that one is a file of the Base stage.
 func Load(ctx context.Context, stage Stage, o Options) (*Bundle, error) {
-	o.Dir, o.Source = cmp.Or(o.Dir, Tree), cmp.Or(o.Source, Source)
+	o.Dir, o.Source, o.GOARCH = cmp.Or(o.Dir, Tree), cmp.Or(o.Source, Source), cmp.Or(o.GOARCH, "amd64")
 	if o.Runner == nil {
 		o.Runner = command.Exec{}
 	}
@@ -84,10 +80,14 @@ func Load(ctx context.Context, stage Stage, o Options) (*Bundle, error) {
 	if err := b.addTree(ctx, o); err != nil {
 		return nil, fmt.Errorf("load provisioning stage %q: %w", stage, err)
 	}
+	var err error
 	if stage == App {
-		if err := b.addSource(ctx, o); err != nil {
-			return nil, fmt.Errorf("load the service's source: %w", err)
-		}
+		err = b.addSource(ctx, o)
+	} else {
+		err = b.addGo(ctx, o)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("load the service's source: %w", err)
 	}
 	slices.SortFunc(b.files, func(a, b file) int { return strings.Compare(a.name, b.name) })
 	return b, nil
@@ -137,7 +137,9 @@ func (b *Bundle) addCore(core fs.FS, wanted func(name string) bool) error {
 			return nil
 		}
 		data, err := fs.ReadFile(core, name)
-		b.files = append(b.files, file{name: at, data: data, executable: bytes.HasPrefix(data, []byte("#!"))})
+		f := contents(at, data)
+		f.executable = bytes.HasPrefix(data, []byte("#!"))
+		b.files = append(b.files, f)
 		return err
 	})
 }
@@ -155,7 +157,15 @@ func (b *Bundle) addSource(ctx context.Context, o Options) error {
 	if len(b.files) == before {
 		return fmt.Errorf("%q holds no files", o.Source)
 	}
-	return nil
+	m, err := readModule(o)
+	if err != nil || m == nil || len(m.Require) == 0 {
+		return err
+	}
+	if err := b.CheckBuild(o); err != nil {
+		return err
+	}
+	b.files = b.files[:before]
+	return b.addModule(ctx, o, m)
 }
 
 // build is what builds a service that is no Go module, in the folder of its source.
@@ -232,23 +242,6 @@ func (b *Bundle) add(ctx context.Context, runner command.Runner, dir, prefix str
 	return nil
 }
 
-func readFile(name string) (file, error) {
-	info, err := os.Lstat(name)
-	if err != nil {
-		return file{}, err
-	}
-	switch info.Mode().Type() {
-	case fs.ModeSymlink:
-		target, err := os.Readlink(name)
-		return file{link: target}, err
-	case 0:
-		data, err := os.ReadFile(name)
-		// Git keeps no other permission, and the owner's survives every umask.
-		return file{executable: info.Mode()&0o100 != 0, data: data}, err
-	}
-	return file{}, fmt.Errorf("%q is neither a file nor a symbolic link: remove it, or let git ignore it", name)
-}
-
 // Stage is the stage that the bundle is for.
 func (b *Bundle) Stage() Stage { return b.stage }
 
@@ -259,6 +252,15 @@ func (b *Bundle) Names() []string {
 		names[i] = f.name
 	}
 	return names
+}
+
+// Path is where a file of the bundle lies on this machine's disk; empty for one that does not, as Ingot's own.
+func (b *Bundle) Path(name string) string {
+	at, found := slices.BinarySearchFunc(b.files, name, func(f file, name string) int { return strings.Compare(f.name, name) })
+	if !found {
+		return ""
+	}
+	return b.files[at].path
 }
 
 // Fingerprint is a SHA-256 digest in hex over the stage, the names, contents, executable bits and link targets of its files, and the
@@ -276,25 +278,6 @@ func (b *Bundle) Fingerprint(inputs map[string]string) string {
 	return hex.EncodeToString(digest.Sum(nil))
 }
 
-// digest writes all that a file is.
-func (f file) digest(digest hash.Hash) {
-	switch {
-	case f.link != "":
-		writeField(digest, "link", f.name, f.link)
-	case f.executable:
-		writeField(digest, "executable", f.name, string(f.data))
-	default:
-		writeField(digest, "file", f.name, string(f.data))
-	}
-}
-
-// writeField writes values with their lengths, so that no two lists of values are written alike.
-func writeField(digest hash.Hash, values ...string) {
-	for _, value := range values {
-		io.WriteString(digest, strconv.Itoa(len(value))+":"+value)
-	}
-}
-
 // modified is the time of every file in an archive. GNU tar warns about times near 1970.
 var modified = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
@@ -308,22 +291,4 @@ func (b *Bundle) Archive(w io.Writer) error {
 		}
 	}
 	return errors.Join(archive.Close(), zipped.Close())
-}
-
-// archive adds the file to an archive.
-func (f file) archive(w *tar.Writer) error {
-	header := &tar.Header{Typeflag: tar.TypeReg, Name: f.name, Size: int64(len(f.data)), Mode: 0o644, ModTime: modified}
-	if f.executable {
-		header.Mode = 0o755
-	}
-	if f.link != "" {
-		header.Typeflag, header.Linkname, header.Mode = tar.TypeSymlink, f.link, 0o777
-	}
-	if err := w.WriteHeader(header); err != nil {
-		return fmt.Errorf("archive %q: %w", f.name, err)
-	}
-	if _, err := w.Write(f.data); err != nil {
-		return fmt.Errorf("archive %q: %w", f.name, err)
-	}
-	return nil
 }

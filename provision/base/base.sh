@@ -3,6 +3,9 @@
 # packages beside this script names, one a line; the files below root/, which mirrors the root file system; and what the executable setup
 # beside it does, which runs last, as root, and has to bear being run twice.
 #
+# The service's Go is Debian's; where the archive go.zip is beside this script, the one in it, which is as Go's module proxies have it; and
+# where the file no-go is, there is none.
+#
 # Reads: FINGERPRINT       (optional) recorded in /etc/ingot/base
 #        CODEDEPLOY_AGENT  (optional) URL of the bucket to take the CodeDeploy agent from, AWS's of the region:
 #                          https://aws-codedeploy-REGION.s3.REGION.amazonaws.com. Without it the image has no agent
@@ -14,10 +17,12 @@ source "$here/../lib.sh"
 # shellcheck source=provision/base/codedeploy/agent.sh
 source "$here/codedeploy/agent.sh"
 
-packages=(
-  ca-certificates
-  golang-go # builds the service
-)
+packages=(ca-certificates)
+if [[ -f $here/go.zip ]]; then
+  packages+=(unzip)
+elif [[ ! -e $here/no-go ]]; then
+  packages+=(golang-go)
+fi
 if [[ -f $here/packages ]]; then
   mapfile -t -O "${#packages[@]}" packages < <(sed 's/#.*//' "$here/packages" | tr -s '[:space:]' '\n' | grep . || true)
 fi
@@ -37,7 +42,8 @@ main() {
   install_tree "$here/root"
   install_packages
   [[ -z ${CODEDEPLOY_AGENT:-} ]] || install_agent
-  compile_standard_library
+  [[ ! -f $here/go.zip ]] || install_go
+  [[ -e $here/no-go ]] || compile_standard_library
   [[ ! -e $here/setup ]] || run_setup
   record_fingerprint
 }
@@ -83,6 +89,24 @@ update_package_lists() {
     sleep 5
   done
   die "cannot fetch the package lists"
+}
+
+# install_go installs the Go of go.zip, in which everything is below golang.org/toolchain@VERSION, no file is executable and none may be
+# called go.mod.
+install_go() {
+  local go=/usr/local/go sum mod
+  sum=$(sha256sum "$here/go.zip")
+  [[ ! -f $go/.zip || $(<"$go/.zip") != "${sum%% *}" ]] || return 0
+  rm -rf -- "$go" "$go.new"
+  unzip -q "$here/go.zip" -d "$go.new"
+  mv -T "$go.new"/golang.org/toolchain@* "$go"
+  rm -rf -- "$go.new"
+  chmod +x "$go"/bin/* "$go"/pkg/tool/*/*
+  while IFS= read -r -d '' mod; do
+    mv -- "$mod" "${mod%/*}/go.mod"
+  done < <(find "$go" -name _go.mod -print0)
+  ln -sfT "$go/bin/go" /usr/local/bin/go
+  printf '%s\n' "${sum%% *}" >"$go/.zip"
 }
 
 compile_standard_library() (
