@@ -150,7 +150,7 @@ func testSomebodyElse(t *testing.T, c *clone) {
 		}
 	})
 	theirs.ingot = within(t, theirs.ingot, "setpriv", "--reuid="+somebody, fmt.Sprintf("--regid=%d", engine), "--clear-groups",
-		"--inh-caps=-all", "env", "HOME="+home, "USER=")
+		"--inh-caps=-all", "env", "HOME="+home, "USER=", localcloud.CallsVariable+"=") // what is called is told to nobody else
 	theirs.must(t, "local")
 	url := theirs.must(t, "local", "url")
 	serves(t, url)
