@@ -1,5 +1,5 @@
-// Package ingot holds what Ingot bakes with and builds: its provisioning tree, its Packer templates and its Terraform configuration, for
-// repositories that use Ingot. A repository's own files lie over these, path by path.
+// Package ingot holds what Ingot bakes with and builds: its provisioning tree, its Packer templates, its Terraform configuration and its
+// workflows, for repositories that use Ingot. A repository's own files lie over these, path by path.
 package ingot
 
 import (
@@ -7,8 +7,11 @@ import (
 	"io/fs"
 )
 
-//go:embed all:provision packer/*.hcl packer/plugins/*.hcl terraform/*.tf
+//go:embed all:provision packer/*.hcl packer/plugins/*.hcl terraform/*.tf .github/workflows/ci.yml .github/workflows/deploy.yml
 var files embed.FS
+
+// Files are all of them, and the workflows, at their paths in this repository.
+func Files() fs.FS { return files }
 
 // Provision are provision.sh and the stages that it runs.
 func Provision() fs.FS { return below("provision") }

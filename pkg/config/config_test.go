@@ -82,7 +82,7 @@ func TestParseErrors(t *testing.T) {
 		"no duration":    {"app = \"hello\"\nrollout {\n  warmup = [30]\n}", `ingot.hcl:3:12: Unsuitable value type: Unsuitable value: string required, but have tuple`},
 		"two problems":   {"app = \"hello\"\nservice {\n  port = 22\n}\nrollout {\n  bake_time = \"1ms\"\n}", "ingot.hcl:3:10: service.port is 22: allowed is 1 to 65535, but not 22, which is SSH's\n" + `ingot.hcl:6:15: rollout.bake_time is "1ms": allowed is a duration in whole seconds up to 48h, such as "5m"`},
 		"port":           {"app = \"hello\"\nservice {\n  port = 22\n}", `ingot.hcl:3:10: service.port is 22: allowed is 1 to 65535, but not 22, which is SSH's`},
-		"outside":        {"app = \"hello\"\nservice {\n  source = \"../x\"\n}", `ingot.hcl:3:12: service.source is "../x": allowed is a folder inside the repository`},
+		"outside":        {"app = \"hello\"\nservice {\n  source = \"/x\"\n}", `ingot.hcl:3:12: service.source is "/x": allowed is a folder of the repository, as a path from the folder of this file`},
 		"architecture":   {"app = \"hello\"\nimage {\n  architecture = \"amd64\"\n}", `ingot.hcl:3:18: image.architecture is "amd64": allowed is "x86_64" or "arm64"`},
 		"tiny":           {"app = \"hello\"\nimage {\n  instance_type = \"t3.micro\"\n}", `ingot.hcl:3:19: image.instance_type is "t3.micro": allowed is an instance type with at least 2 GiB of memory, such as "t3.medium"`},
 		"other machine":  {"app = \"hello\"\nimage {\n  instance_type = \"t4g.medium\"\n}", `ingot.hcl:3:19: image.instance_type is "t4g.medium": allowed is a type that runs image.architecture, x86_64`},

@@ -113,7 +113,7 @@ func (c *Config) validate(at position, durations map[string]string) hcl.Diagnost
 	check(keyPattern.MatchString(c.Image.KMSKey), "image.kms_key", c.Image.KMSKey, `the ID, the alias ("alias/NAME") or the ARN of a KMS key, or nothing`)
 	check(!slices.ContainsFunc(c.Image.SSHCIDRs, func(cidr string) bool { return !isCIDR(cidr) }), "image.ssh_cidrs", c.Image.SSHCIDRs, `address blocks such as "203.0.113.7/32", but not every address there is`)
 
-	check(isInside(c.Service.Source), "service.source", c.Service.Source, "a folder inside the repository")
+	check(c.Service.Source != "" && !filepath.IsAbs(c.Service.Source), "service.source", c.Service.Source, "a folder of the repository, as a path from the folder of this file")
 	check(packagePattern.MatchString(c.Service.Package), "service.package", c.Service.Package, `the path of a main package in service.source, such as "./cmd/hello", or nothing for that folder itself`)
 	check(c.Service.Port >= 1 && c.Service.Port <= 65535 && c.Service.Port != 22, "service.port", c.Service.Port, "1 to 65535, but not 22, which is SSH's")
 	check(healthPattern.MatchString(c.Service.Health), "service.health", c.Service.Health, `a path such as "/healthz"`)
@@ -198,9 +198,6 @@ func isAscending(percent []int) bool {
 	}
 	return true
 }
-
-// isInside tells whether a path stays inside the repository.
-func isInside(path string) bool { return path != "" && filepath.IsLocal(filepath.FromSlash(path)) }
 
 func quoteChoices(values []string) string {
 	return `"` + strings.Join(values, `" or "`) + `"`

@@ -12,11 +12,13 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"flag"
 	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -26,10 +28,18 @@ import (
 	"github.com/magefile/mage/mage"
 
 	"github.com/ingot-build/ingot/internal/lockfile"
+	"github.com/ingot-build/ingot/internal/scaffold"
 )
 
 func main() {
 	args := os.Args[1:]
+	if !hasMagefiles(".") {
+		if err := begin(args); err != nil {
+			fmt.Fprintln(os.Stderr, "Error:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	about := helpWanted(args)
 	lists := slices.Equal(args, []string{"-l"}) || len(args) == 0
 	if !runsTargets(args) && about == "" && !lists {
@@ -52,6 +62,43 @@ func main() {
 	}
 	fmt.Fprintln(os.Stderr, "Error:", err)
 	os.Exit(1)
+}
+
+// hasMagefiles tells whether there is something to compile in a folder.
+func hasMagefiles(dir string) bool {
+	if info, err := os.Stat(filepath.Join(dir, "magefiles")); err == nil && info.IsDir() {
+		return true
+	}
+	files, _ := filepath.Glob(filepath.Join(dir, "*.go"))
+	return slices.ContainsFunc(files, func(file string) bool {
+		text, err := os.ReadFile(file)
+		return err == nil && regexp.MustCompile(`(?m)^//(go:build|\s*\+build).*\bmage\b`).Match(text)
+	})
+}
+
+// begin is the target init, which has to work before there are targets.
+func begin(args []string) error {
+	if len(args) > 0 && strings.HasPrefix(args[0], "-") && args[0] != "-l" { // of mage's own: another folder, its version
+		os.Exit(mage.Main())
+	}
+	if len(args) == 0 || args[0] != "init" {
+		return errors.New("there are no targets in this folder: run \"go tool mage init\" here, or work in the one that has ingot.hcl")
+	}
+	flags := flag.NewFlagSet("init", flag.ContinueOnError)
+	app := flags.String("app", "", "the application's `name`; the folder's by default")
+	if err := flags.Parse(args[1:]); errors.Is(err, flag.ErrHelp) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	if flags.NArg() > 0 {
+		return fmt.Errorf("init takes no %q", flags.Arg(0))
+	}
+	if err := scaffold.Init(context.Background(), scaffold.Options{Root: ".", App: *app, Out: os.Stderr}); err != nil {
+		return err
+	}
+	fmt.Fprintln(os.Stderr, "Next, the whole pipeline on this machine: go tool mage setup rehearse")
+	return nil
 }
 
 // runsTargets tells whether arguments are of the kind that the compiled targets take: mage's own flags come first, and -t and -v are

@@ -76,6 +76,13 @@ func Load(ctx context.Context, stage Stage, o Options) (*Bundle, error) {
 	if stage != Base && stage != App {
 		return nil, fmt.Errorf("load provisioning stage %q: want %s or %s", stage, Base, App)
 	}
+	for _, folder := range []*string{&o.Dir, &o.Source} {
+		if info, err := os.Lstat(*folder); err == nil && info.Mode().Type() == fs.ModeSymlink {
+			if *folder, err = filepath.EvalSymlinks(*folder); err != nil {
+				return nil, err
+			}
+		}
+	}
 	b := &Bundle{stage: stage}
 	if err := b.addTree(ctx, o); err != nil {
 		return nil, fmt.Errorf("load provisioning stage %q: %w", stage, err)
@@ -151,8 +158,15 @@ func (b *Bundle) addSource(ctx context.Context, o Options) error {
 		return fmt.Errorf("%q is not a folder", o.Source)
 	}
 	before := len(b.files)
-	if err := b.add(ctx, o.Runner, o.Source, Source, func(string) bool { return true }); err != nil {
+	wanted := func(string) bool { return true }
+	if o.isRepository() {
+		wanted = isService
+	}
+	if err := b.add(ctx, o.Runner, o.Source, Source, wanted); err != nil {
 		return err
+	}
+	if o.isRepository() && isFile(filepath.Join(o.Source, build)) && !slices.ContainsFunc(b.files[before:], isGo) {
+		b.files = slices.DeleteFunc(b.files, func(f file) bool { return f.name == Source+"/go.mod" || f.name == Source+"/go.sum" }) // the pipeline's
 	}
 	if len(b.files) == before {
 		return fmt.Errorf("%q holds no files", o.Source)
@@ -166,6 +180,25 @@ func (b *Bundle) addSource(ctx context.Context, o Options) error {
 	}
 	b.files = b.files[:before]
 	return b.addModule(ctx, o, m)
+}
+
+// isRepository tells whether the service's source is the repository that the provisioning tree is in, and not a folder of it.
+func (o Options) isRepository() bool {
+	source, err := filepath.Abs(o.Source)
+	if err != nil {
+		return false
+	}
+	dir, err := filepath.Abs(o.Dir)
+	return err == nil && filepath.Dir(dir) == source
+}
+
+// pipeline are the files and folders of a repository that are about its images and its infrastructure, and not its service's.
+var pipeline = []string{Tree, "packer", "terraform", "magefiles", "ingot.hcl", ".ingot", ".github", ".gitignore"}
+
+// isService tells whether a file at the top of a repository, or below, is its service's.
+func isService(name string) bool {
+	top, _, _ := strings.Cut(name, "/")
+	return !slices.Contains(pipeline, top)
 }
 
 // build is what builds a service that is no Go module, in the folder of its source.
@@ -184,11 +217,12 @@ func (e *BuildError) Error() string { return fmt.Sprintf("build %q: %s", e.Sourc
 // is a machine what the stage would say there.
 func (b *Bundle) CheckBuild(o Options) error {
 	has := map[string]file{}
-	main := false
+	main, goFiles := false, false
 	folder := path.Join(Source, o.Package)
 	for _, f := range b.files {
 		has[f.name] = f
-		main = main || path.Dir(f.name) == folder && strings.HasSuffix(f.name, ".go")
+		goFiles = goFiles || isGo(f)
+		main = main || path.Dir(f.name) == folder && isGo(f)
 	}
 	script, scripted := has[path.Join(Source, build)]
 	_, module := has[path.Join(Source, "go.mod")]
@@ -204,6 +238,8 @@ func (b *Bundle) CheckBuild(o Options) error {
 		problem = "git ignores its go.mod"
 	case !module:
 		problem = "it has neither a go.mod nor an executable named build"
+	case !goFiles:
+		problem = "it has neither Go files nor an executable named build"
 	case !main && o.Package == "":
 		problem = "it has no Go files, so its main package is in another folder"
 	case !main:
@@ -213,6 +249,8 @@ func (b *Bundle) CheckBuild(o Options) error {
 	}
 	return &BuildError{Source: o.Source, Problem: problem}
 }
+
+func isGo(f file) bool { return strings.HasSuffix(f.name, ".go") }
 
 func isFile(path string) bool {
 	info, err := os.Stat(path)

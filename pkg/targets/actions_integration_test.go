@@ -130,7 +130,7 @@ func (g *github) run(t *testing.T, name string, steps []step, skip ...string) jo
 	return j
 }
 
-// TestIntegrationWorkflows runs every job of ci.yml and deploy.yml, read from the files, on a local cloud: the one of the
+// TestIntegrationWorkflows runs every job of the workflows, read from the files, on a local cloud: the one of the
 // job "rehearse", which begins with a finished one, is the account of the others, whose roles they take on.
 func TestIntegrationWorkflows(t *testing.T) {
 	t.Parallel()
@@ -156,8 +156,8 @@ func TestIntegrationWorkflows(t *testing.T) {
 	}
 	push("keep the state in a bucket")
 	files := workflows(t)
-	ci, deploy := files["ci.yml"].Jobs, files["deploy.yml"].Jobs
-	if len(files) != 2 || len(ci) != 3 || len(deploy) != 2 {
+	own, ci, deploy := files["test.yml"].Jobs, files["ci.yml"].Jobs, files["deploy.yml"].Jobs
+	if len(files) != 3 || len(own) != 1 || len(ci) != 2 || len(deploy) != 2 {
 		t.Fatalf("there are jobs that this test does not run: %v", files)
 	}
 	g := &github{origin: c.dir, values: map[string]string{}, work: filepath.Join(testrun.Clone(t), "work")}
@@ -176,7 +176,7 @@ func TestIntegrationWorkflows(t *testing.T) {
 	g.cloud, g.state = cloudEnv(t, rehearsed.dir, binary), (&clone{dir: rehearsed.dir}).stateDir()
 
 	// Its step "test" is what runs this test.
-	g.run(t, "test", ci["test"].Steps, "exec bin/ingot setup test")
+	g.run(t, "test", own["test"].Steps, "exec bin/ingot setup test")
 
 	plan := g.run(t, "plan", ci["plan"].Steps)
 	if !strings.Contains(strings.ToLower(plan.summary), "no changes") {
