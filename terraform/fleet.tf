@@ -58,7 +58,7 @@ resource "aws_autoscaling_group" "app" {
   target_group_arns   = [aws_lb_target_group.app.arn]
 
   health_check_type         = "ELB"
-  health_check_grace_period = var.health_check_grace_period
+  health_check_grace_period = max(var.health_check_grace_period, var.start_within)
   default_instance_warmup   = var.warmup
 
   # Whether the instances are healthy is the rollout's question; an apply does not wait for it.

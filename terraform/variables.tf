@@ -144,8 +144,20 @@ variable "warmup" {
   }
 }
 
+variable "start_within" {
+  description = "Seconds that the service may take from its start until it serves."
+  type        = number
+  default     = 30
+  nullable    = false
+
+  validation {
+    condition     = var.start_within >= 1 && floor(var.start_within) == var.start_within
+    error_message = "start_within is a whole number of seconds, 1 or more."
+  }
+}
+
 variable "health_check_grace_period" {
-  description = "Seconds that a new instance has for booting before the load balancer's health checks can replace it."
+  description = "Seconds that a new instance has for booting before the load balancer's health checks can replace it; no fewer than start_within."
   type        = number
   default     = 120
   nullable    = false

@@ -77,6 +77,10 @@ type Service struct {
 
 	Port   int    `hcl:"port,optional" tfvar:"port"`          // TCP port that it listens on
 	Health string `hcl:"health,optional" tfvar:"health_path"` // path that answers 200 once it can serve
+
+	// StartWithin is how long it may take from its start until it serves: whole seconds, up to an hour. The bake, the gate and the
+	// development machine wait so long, and rollout.warmup is no shorter by itself.
+	StartWithin time.Duration `hcl:"start_within,optional" tfvar:"start_within"`
 }
 
 // Verify says what a rollout asks the service through the load balancer, and which answers are good. No redirect is
@@ -152,7 +156,7 @@ type Terraform struct {
 func Default() *Config {
 	return &Config{
 		Image:   &Image{Owner: "136693071363", Name: "debian-13-amd64-*", User: "admin", Architecture: "x86_64"},
-		Service: &Service{Source: "service", Port: 8080, Health: "/healthz"},
+		Service: &Service{Source: "service", Port: 8080, Health: "/healthz", StartWithin: 30 * time.Second},
 		Verify:  &Verify{},
 		Fleet:   &Fleet{InstanceType: "t3.micro", Min: 2, Max: 4},
 		Rollout: &Rollout{

@@ -62,6 +62,25 @@ func TestParseVerify(t *testing.T) {
 	}
 }
 
+// TestStartWithin: a service that takes its time to start has as much wherever it is waited for.
+func TestStartWithin(t *testing.T) {
+	for src, want := range map[string][2]time.Duration{
+		``: {30 * time.Second, 30 * time.Second}, `service { start_within = "2m" }`: {2 * time.Minute, 2 * time.Minute}, `service { start_within = "10s" }`: {10 * time.Second, 30 * time.Second},
+		"service { start_within = \"2m\" }\nrollout { warmup = \"1s\" }":    {2 * time.Minute, time.Second},
+		"service { start_within = \"2m\" }\ncodedeploy { enabled = false }": {2 * time.Minute, 2 * time.Minute},
+		"service { start_within = \"5s\" }\ncodedeploy { enabled = false }": {5 * time.Second, time.Minute},
+	} {
+		c, err := Parse([]byte("app = \"hello\"\n"+src), File)
+		if err != nil {
+			t.Errorf("%s: %v", src, err)
+			continue
+		}
+		if got := [2]time.Duration{c.Service.StartWithin, c.Rollout.Warmup}; got != want {
+			t.Errorf("%s: start within, warm-up: %v, want %v", src, got, want)
+		}
+	}
+}
+
 func TestParseErrors(t *testing.T) {
 	tests := map[string]struct{ src, want string }{
 		"missing app":    {``, `ingot.hcl:1:1: Missing required argument: The argument "app" is required, but no definition was found.`},
@@ -101,6 +120,8 @@ func TestParseErrors(t *testing.T) {
 		"verify status":  {"app = \"hello\"\nverify {\n  status = \"2xx\"\n}", `ingot.hcl:3:12: verify.status is "2xx": allowed is HTTP statuses and ranges of them, such as "200-399" or "200,404", or nothing for "200-399"`},
 		"no gate":        {"app = \"hello\"\nrollout {\n  warmup = \"30s\"\n}\ncodedeploy {\n  enabled = false\n}", `ingot.hcl:3:12: rollout.warmup is "30s": allowed is 1m or more without CodeDeploy: nothing holds a new instance then until it serves, and it counts as in service before it has booted`},
 		"S3's bucket":    {"app = \"hello\"\nstate {\n  bucket = \"hello.mrap\"\n}", `ingot.hcl:3:12: state.bucket is "hello.mrap": allowed is a name that does not begin with xn--, sthree- or amzn-s3-demo-, nor end with -s3alias, --ol-s3, .mrap, --x-s3 or --table-s3, which S3 keeps for itself`},
+		"at once":        {"app = \"hello\"\nservice {\n  start_within = \"0s\"\n}", `ingot.hcl:3:18: service.start_within is "0s": allowed is 1s or more`},
+		"at last":        {"app = \"hello\"\nservice {\n  start_within = \"2h\"\n}", `ingot.hcl:3:18: service.start_within is "2h": allowed is a duration in whole seconds up to 1h, such as "2m"`},
 		"address":        {"app = \"hello\"\nstate {\n  bucket = \"192.0.2.1\"\n}", `ingot.hcl:3:12: state.bucket is "192.0.2.1": allowed is the name of an S3 bucket (3 to 63 lower-case letters, digits, dots and hyphens), or nothing`},
 		"healthy spread": {"app = \"hello\"\nrollout {\n  min_healthy = 50\n}", `ingot.hcl:2:1: rollout.max_healthy is 200: allowed is at most 100 more than rollout.min_healthy (50)`},
 	}

@@ -19,6 +19,7 @@ type duration struct {
 
 func (c *Config) durations() []duration {
 	return []duration{
+		{"service.start_within", &c.Service.StartWithin, time.Hour, "2m"},
 		{"rollout.warmup", &c.Rollout.Warmup, time.Hour, "30s"},
 		{"rollout.checkpoint_delay", &c.Rollout.CheckpointDelay, maxRolloutDelay, "10m"},
 		{"rollout.bake_time", &c.Rollout.BakeTime, maxRolloutDelay, "5m"},

@@ -20,7 +20,7 @@ func TestTerraformVariables(t *testing.T) {
 	c.Rollout.MinHealthy, c.Rollout.MaxHealthy, c.Rollout.Warmup = 50, 150, 90*time.Second
 	want := map[string]any{
 		"app": "hello", "port": 8080, "health_path": "/healthz", "architecture": "x86_64", "instance_type": "t3.micro",
-		"min_size": 2, "max_size": 4, "min_healthy_percentage": 50, "max_healthy_percentage": 150, "warmup": 90,
+		"min_size": 2, "max_size": 4, "min_healthy_percentage": 50, "max_healthy_percentage": 150, "warmup": 90, "start_within": 30,
 		"certificate_arn": "", "codedeploy": true,
 		"github_repository": "", "github_owner_id": "", "github_repository_id": "", "state_bucket": "",
 	}

@@ -141,8 +141,12 @@ func (c *Config) validate(at position, durations map[string]string) hcl.Diagnost
 		check(err == nil && *d.value >= 0 && *d.value <= d.limit && *d.value%time.Second == 0, d.name, text,
 			fmt.Sprintf("a duration in whole seconds up to %dh, such as %q", d.limit/time.Hour, d.example))
 	}
-	if _, set := durations["rollout.warmup"]; !c.CodeDeploy.Enabled && !set {
-		c.Rollout.Warmup = rollout.MinUngatedWarmup
+	check(c.Service.StartWithin >= time.Second, "service.start_within", durations["service.start_within"], "1s or more")
+	if _, set := durations["rollout.warmup"]; !set {
+		c.Rollout.Warmup = max(c.Rollout.Warmup, c.Service.StartWithin)
+		if !c.CodeDeploy.Enabled {
+			c.Rollout.Warmup = max(c.Rollout.Warmup, rollout.MinUngatedWarmup)
+		}
 	}
 	check(c.CodeDeploy.Enabled || c.Rollout.Warmup >= rollout.MinUngatedWarmup, "rollout.warmup", durations["rollout.warmup"],
 		"1m or more without CodeDeploy: nothing holds a new instance then until it serves, and it counts as in service before it has booted")

@@ -3,6 +3,7 @@ package devenv
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	_ "embed" // agent.sh
@@ -14,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/ingot-build/ingot/internal/lines"
 	"github.com/ingot-build/ingot/pkg/machine"
@@ -50,6 +52,7 @@ func (o Options) startAgent(ctx context.Context, image string, ended func(error)
 			Env: append(machine.Proxies(),
 				"FOLDER="+folder, "SOURCE="+folder+"/"+provision.Source, "CACHE="+cacheFolder,
 				"PORT="+strconv.Itoa(o.Port), "HEALTH="+o.Health, "PACKAGE="+o.Package, "IMAGE="+image,
+				"START_WITHIN="+strconv.Itoa(int(cmp.Or(o.StartWithin, startWithin)/time.Second)),
 			),
 			Stdin: requests, Stdout: stdout,
 		})

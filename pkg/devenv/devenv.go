@@ -68,6 +68,8 @@ type Options struct {
 	Port      int    // where the service listens, inside
 	Health    string // path that answers 200 once the service can serve
 
+	StartWithin time.Duration // how long a service that runs may take until it serves; zero for 30 s
+
 	Publish int            // port on 127.0.0.1 where the service is published; zero for Port
 	Ready   func(string)   // called with the service's URL when the machine has been started for the first time; may be nil
 	Saved   func(Save)     // called after every change has been dealt with; may be nil

@@ -1,6 +1,7 @@
 package devenv
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -20,7 +21,7 @@ const (
 	askInterval   = 5 * time.Millisecond   // between two requests; one costs less than a millisecond
 	healthTimeout = 3 * time.Second        // for one answer
 	crashInterval = 300 * time.Millisecond // between two looks at whether systemd had to restart it
-	serveTimeout  = 30 * time.Second       // for a service that runs but does not answer
+	startWithin   = 30 * time.Second       // for a service that runs but does not answer, where nobody says otherwise
 )
 
 // CrashError is a service that was built and does not serve.
@@ -35,7 +36,7 @@ func (e *CrashError) Error() string { return e.Reason + ":\n" + e.Journal }
 // waitServing waits until the service answers its health path, and, where it says a release, with this one.
 func (d *dev) waitServing(ctx context.Context, release string) error {
 	begin := time.Now()
-	ctx, cancel := context.WithTimeout(ctx, serveTimeout)
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(d.StartWithin, startWithin))
 	defer cancel()
 	crashed := make(chan string, 1)
 	go d.watchCrash(ctx, crashed)

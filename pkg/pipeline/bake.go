@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/ingot-build/ingot"
 	"github.com/ingot-build/ingot/internal/overlay"
@@ -56,6 +57,9 @@ func (p *Pipeline) BakeApp(ctx context.Context) (ami.Image, error) {
 	inputs := map[string]string{"PORT": strconv.Itoa(service.Port), "HEALTH": service.Health}
 	if service.Package != "" {
 		inputs["PACKAGE"] = service.Package
+	}
+	if service.StartWithin != DefaultStartWithin {
+		inputs["START_WITHIN"] = strconv.Itoa(int(service.StartWithin / time.Second))
 	}
 	return p.bake(ctx, bundle, parent, inputs)
 }

@@ -15,6 +15,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
@@ -75,7 +76,12 @@ type Service struct {
 	Package string // path of a Go module's main package in Source, "./cmd/hello"; empty for Source itself
 	Port    int    // TCP port that it listens on; 0 for 8080
 	Health  string // path that answers 200 once it can serve; empty for /healthz
+
+	StartWithin time.Duration // how long it may take until it serves, in whole seconds; 0 for [DefaultStartWithin]
 }
+
+// DefaultStartWithin is how long a service may take until it serves, where nobody says otherwise; a small one takes far less.
+const DefaultStartWithin = 30 * time.Second
 
 // Pipeline bakes and releases one application in one region of one AWS account.
 type Pipeline struct {
@@ -93,7 +99,10 @@ func NewFromConfig(cfg aws.Config, s Settings) *Pipeline {
 		Owner: cmp.Or(s.Image.Owner, "136693071363"), Name: cmp.Or(s.Image.Name, "debian-13-amd64-*"),
 		User: cmp.Or(s.Image.User, "admin"), Architecture: cmp.Or(s.Image.Architecture, "x86_64"),
 	}
-	s.Service = Service{cmp.Or(s.Service.Source, "service"), s.Service.Package, cmp.Or(s.Service.Port, 8080), cmp.Or(s.Service.Health, "/healthz")}
+	s.Service = Service{
+		Source: cmp.Or(s.Service.Source, "service"), Package: s.Service.Package, Port: cmp.Or(s.Service.Port, 8080),
+		Health: cmp.Or(s.Service.Health, "/healthz"), StartWithin: cmp.Or(s.Service.StartWithin, DefaultStartWithin),
+	}
 	s.Bake.InstanceType = cmp.Or(s.Bake.InstanceType, map[string]string{"x86_64": "t3.medium", "arm64": "t4g.medium"}[s.Image.Architecture])
 	s.Rollout.App = s.App
 	s.Folder = cmp.Or(s.Folder, filepath.Join(s.Root, ".ingot"))

@@ -351,6 +351,29 @@ printf '[Service]\nExecStart=/usr/bin/sleep infinity\n[Install]\nWantedBy=multi-
 		m.must(t, "systemctl reset-failed")
 	})
 
+	t.Run("loopback alone", func(t *testing.T) {
+		const dropin = "/run/systemd/system/app.service.d"
+		m.must(t, "mkdir "+dropin+`; printf '[Service]\nEnvironment=HOST=127.0.0.1\n' >`+dropin+"/loopback.conf; systemctl daemon-reload; systemctl restart app; sleep 0.5")
+		want := "ingot-check: http://" + strings.Fields(m.must(t, "hostname -I"))[0] + ":80/healthz: nothing listens\n"
+		if got := m.mustFail(t, "ingot-check 1"); !strings.HasSuffix(got, want) {
+			t.Errorf("%q, want %q", got, want)
+		}
+		m.must(t, "rm -r "+dropin+"; systemctl daemon-reload; systemctl restart app; ingot-check")
+	})
+
+	t.Run("slow start", func(t *testing.T) {
+		const dropin = "/run/systemd/system/app.service.d"
+		m.must(t, "mkdir "+dropin+`; printf '[Service]\nExecStart=\nExecStart=/bin/sh -c "sleep 4; exec /opt/app/bin/service"\n' >`+dropin+"/slow.conf; systemctl daemon-reload; systemctl restart app")
+		if got := m.mustFail(t, `sed -i 's,^START_WITHIN=.*,START_WITHIN="1",' /etc/ingot/release; ingot-check`); !strings.Contains(got, "nothing listens") {
+			t.Errorf("it waits for more than it may: %q", got)
+		}
+		m.must(t, `sed -i 's,^START_WITHIN=.*,START_WITHIN="20",' /etc/ingot/release; ingot-check`)
+		m.must(t, "rm -r "+dropin+"; systemctl daemon-reload; systemctl restart app; "+app, env("PORT=80", "START_WITHIN=120")...)
+		if got := m.must(t, "grep START_WITHIN /etc/ingot/release; ingot-check"); got != `START_WITHIN="120"` {
+			t.Errorf("recorded is %q", got)
+		}
+	})
+
 	t.Run("agent", func(t *testing.T) { testAgent(t, m) })
 
 	t.Run("seal", func(t *testing.T) {

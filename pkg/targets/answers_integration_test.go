@@ -121,7 +121,8 @@ func withoutPage(t *testing.T, c *clone) {
 func outOfReach(t *testing.T, c *clone) {
 	const narrow = "terraform/narrow.auto.tfvars"
 	c.write(t, narrow, "client_cidrs = [\"203.0.113.0/24\"]\n")
-	c.must(t, "local", "infra:apply")
+	c.says(t, false, []string{"nothing was changed; to destroy that, and to do the rest: mage local infra:apply -yes"}, "local", "infra:apply")
+	c.must(t, "local", "infra:apply", "-yes")
 	// To another host, which nobody may follow.
 	c.pages(t, `"/": 302`)
 	c.says(t, true, []string{"the load balancer cannot be reached from here", "not verified from here: "}, "local", "prod")

@@ -82,6 +82,6 @@ func (p *project) withDev(ctx context.Context, f func(devenv.Options) error) err
 	}
 	return f(devenv.Options{
 		Engine: engine, Root: p.Root, App: p.App, Provision: p.path("provision"), Core: ingot.Provision(), Source: p.path(p.Service.Source),
-		Package: p.Service.Package, Port: p.Service.Port, Health: p.Service.Health, WorkDir: folder, Runner: p.runner,
+		Package: p.Service.Package, Port: p.Service.Port, Health: p.Service.Health, StartWithin: p.Service.StartWithin, WorkDir: folder, Runner: p.runner,
 	})
 }

@@ -41,8 +41,11 @@ func (Infra) Plan(ctx context.Context) error {
 // Creates and changes a network, a load balancer, an Auto Scaling group, CodeDeploy and roles; never the release that
 // runs: a change that would take it out of service is refused. Moves a state that is still on this machine into state
 // { bucket }, repairs the hook that holds new instances, and says which DNS record fleet { domain } wants. Where the
-// release comes back with infrastructure that is made again, waits for it, and has it pass the gate.
-func (Infra) Apply(ctx context.Context) error {
+// release comes back with infrastructure that is made again, waits for it, and has it pass the gate. What would be
+// destroyed it shows, and does nothing without -yes.
+func (Infra) Apply(ctx context.Context,
+	yes *bool, // destroy what is not wanted any more
+) error {
 	return run(ctx, func(ctx context.Context, p *project) error {
 		if err := p.checkNotForgetful(ctx); err != nil {
 			return fmt.Errorf("apply infrastructure: %w", err)
@@ -51,7 +54,7 @@ func (Infra) Apply(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		return i.apply(ctx)
+		return i.apply(ctx, value(yes))
 	})
 }
 
@@ -73,13 +76,19 @@ func (Infra) Destroy(ctx context.Context,
 	})
 }
 
-func (i *infrastructure) apply(ctx context.Context) error {
+func (i *infrastructure) apply(ctx context.Context, yes bool) error {
 	if err := i.pipeline.CheckChange(ctx); err != nil {
 		return err
 	}
 	plan, err := i.stack.Plan(ctx)
 	if err != nil {
 		return err
+	}
+	if lost := plan.Destroys(); len(lost) > 0 && !yes {
+		for _, c := range lost {
+			fmt.Fprintln(i.out, c)
+		}
+		return fmt.Errorf("%s: nothing was changed; to destroy that, and to do the rest: mage infra:apply -yes", plan.Summary())
 	}
 	if plan.Changed {
 		if err := i.checkKnown(ctx, plan.Creates("aws_autoscaling_group.app")); err != nil {

@@ -54,35 +54,39 @@ func except(paths map[string]string) string {
 	return strings.Join(args, " ")
 }
 
-// parity compares a development machine of this clone with an instance of the fleet.
-func (c *clone) parity(t *testing.T) {
+// develop starts a development machine of this clone, and waits until it serves at a URL. It and all that belongs to it go with stop.
+func (c *clone) develop(t *testing.T) (url string, stop func()) {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	address := l.Addr().String()
 	l.Close()
-	ctx, stop := context.WithCancel(t.Context())
+	ctx, cancel := context.WithCancel(t.Context())
 	_, port, _ := net.SplitHostPort(address)
 	dev := c.command(ctx, "dev", "-port="+port)
 	dev.Cancel = func() error { return dev.Process.Signal(os.Interrupt) }
 	dev.WaitDelay = time.Minute
-	var stderr bytes.Buffer
+	var stderr lockedBuffer
 	dev.Stderr = &stderr
 	if err := dev.Start(); err != nil {
 		t.Fatal(err)
 	}
 	ended := make(chan struct{})
 	go func() { defer close(ended); _ = dev.Wait() }()
-	defer func() {
-		stop()
+	stop = func() {
+		cancel()
 		<-ended
+		if t.Failed() {
+			t.Logf("mage dev said:\n%s", stderr.String())
+		}
 		c.must(t, "dev:down", "-purge")
-	}()
+	}
 	for up := false; !up; time.Sleep(100 * time.Millisecond) {
 		select {
 		case <-ended:
-			t.Fatalf("mage dev ended:\n%s", &stderr)
+			t.Fatalf("mage dev ended:\n%s", stderr.String())
 		default:
 		}
 		if response, err := http.Get("http://" + address + "/healthz"); err == nil {
@@ -90,6 +94,13 @@ func (c *clone) parity(t *testing.T) {
 			up = response.StatusCode == http.StatusOK
 		}
 	}
+	return "http://" + address, stop
+}
+
+// parity compares a development machine of this clone with an instance of the fleet.
+func (c *clone) parity(t *testing.T) {
+	_, stop := c.develop(t)
+	defer stop()
 	machine, err := exec.Command("docker", "ps", "-q", "--filter", "label=ingot.dev="+c.dir).Output()
 	if err != nil || len(bytes.Fields(machine)) != 1 {
 		t.Fatalf("find the development machine: %q %v", machine, err)

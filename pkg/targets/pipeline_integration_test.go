@@ -79,9 +79,15 @@ func newClone(t *testing.T) *clone {
 	if err := os.Link(filepath.Join(compiled, "ingot"), c.ingot); err != nil {
 		t.Fatal(err)
 	}
+	c.purges(t)
+	return c
+}
+
+// purges removes the clone's cloud when the test ends.
+func (c *clone) purges(t *testing.T) {
 	t.Cleanup(func() {
 		if t.Failed() {
-			if log, err := os.ReadFile(filepath.Join(dir, ".ingot", "local", "cloud.log")); err == nil {
+			if log, err := os.ReadFile(filepath.Join(c.dir, ".ingot", "local", "cloud.log")); err == nil {
 				t.Logf("end of the cloud's log:\n%s", log[max(0, len(log)-8000):])
 			}
 		}
@@ -89,7 +95,6 @@ func newClone(t *testing.T) *clone {
 			t.Errorf("purge: %v\n%s", err, out)
 		}
 	})
-	return c
 }
 
 func (c *clone) command(ctx context.Context, args ...string) *exec.Cmd {

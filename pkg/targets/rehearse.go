@@ -55,7 +55,7 @@ func (p *project) rehearse(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		return i.apply(bothCtx)
+		return i.apply(bothCtx, true) // nothing that a local cloud loses is missed
 	})
 	both.Go(func() error { return bakeBaseEarly(bothCtx, line) })
 	if err := both.Wait(); err != nil {

@@ -82,6 +82,11 @@ func (p *Plan) Creates(address string) bool {
 	return slices.ContainsFunc(p.Changes, func(c Change) bool { return c.Address == address && c.Action == Create })
 }
 
+// Destroys lists the changes that remove a resource, those that put another one in its place among them.
+func (p *Plan) Destroys() []Change {
+	return slices.DeleteFunc(slices.Clone(p.Changes), func(c Change) bool { return c.Action != Delete && c.Action != Replace })
+}
+
 // done is Summary afterwards: "2 added, 1 changed".
 func (p *Plan) done() string {
 	return strings.NewReplacer("to add", "added", "to change", "changed", "to destroy", "destroyed").Replace(p.Summary())

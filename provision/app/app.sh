@@ -9,6 +9,7 @@
 #                 writes what is to be /opt/app into the folder OUT: bin/service, which app.service starts, and what that needs. It finds
 #                 SOURCE, RELEASE, and CACHE, a folder that is kept between runs
 #        PACKAGE  (optional) path of a Go module's main package in SOURCE: ./cmd/hello. Without it, SOURCE itself
+#        START_WITHIN  (optional) seconds that the service may take until it serves; without it 30
 #        CACHE    (optional) folder for what a build downloads and compiles, kept between runs
 set -euo pipefail
 
@@ -24,6 +25,7 @@ main() {
   [[ ${PORT:-} =~ ^[1-9][0-9]{0,4}$ && $PORT -le 65535 ]] || die "PORT=\"${PORT:-}\" is not a port"
   local path="^/[A-Za-z0-9/._~%?=&+:@,;!*'()-]*\$"
   [[ ${HEALTH:-} =~ $path ]] || die "HEALTH=\"${HEALTH:-}\" is not a URL path"
+  [[ ${START_WITHIN:-30} =~ ^[1-9][0-9]{0,3}$ ]] || die "START_WITHIN=\"$START_WITHIN\" is not a number of seconds up to 9999"
   [[ ${PACKAGE:-.} =~ ^\.(/[A-Za-z0-9._~+-]+)*$ ]] || die "PACKAGE=\"$PACKAGE\" is not a path such as ./cmd/hello"
   if [[ -e ${SOURCE:-}/build && ! -d $SOURCE/build ]]; then
     [[ -x $SOURCE/build ]] || die "SOURCE=\"$SOURCE\" has a build that is not executable: chmod +x it"
@@ -43,7 +45,7 @@ main() {
     build_go
   fi
   own_units >"$work/units"
-  printf 'RELEASE="%s"\nPORT="%s"\nHEALTH="%s"\n' "$RELEASE" "$PORT" "$HEALTH" >"$work/release"
+  printf 'RELEASE="%s"\nPORT="%s"\nHEALTH="%s"\nSTART_WITHIN="%s"\n' "$RELEASE" "$PORT" "$HEALTH" "${START_WITHIN:-30}" >"$work/release"
 
   local changed
   changed=$(
