@@ -3,6 +3,8 @@
 # Errors are the service's own 5xx answers and the load balancer's, which gives 502, 503 and 504 where no instance answers
 # well. RequestCount leaves out the requests for which there was no instance, so those are added again.
 resource "aws_cloudwatch_metric_alarm" "errors" {
+  count = local.listens
+
   alarm_name          = "${var.app}-errors"
   alarm_description   = "More than 5 % of the requests to ${var.app} fail"
   comparison_operator = "GreaterThanThreshold"
@@ -41,7 +43,7 @@ resource "aws_cloudwatch_metric_alarm" "errors" {
         stat        = "Sum"
 
         dimensions = {
-          LoadBalancer = aws_lb.app.arn_suffix
+          LoadBalancer = aws_lb.app[0].arn_suffix
         }
       }
     }

@@ -55,9 +55,9 @@ resource "aws_autoscaling_group" "app" {
   min_size            = var.released ? var.min_size : 0
   max_size            = var.max_size
   vpc_zone_identifier = aws_subnet.public[*].id
-  target_group_arns   = [aws_lb_target_group.app.arn]
+  target_group_arns   = aws_lb_target_group.app[*].arn
 
-  health_check_type         = "ELB"
+  health_check_type         = local.listens == 1 ? "ELB" : "EC2"
   health_check_grace_period = max(var.health_check_grace_period, var.start_within)
   default_instance_warmup   = var.warmup
 

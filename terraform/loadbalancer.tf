@@ -1,7 +1,11 @@
+# A worker, which listens at no port, has no load balancer.
+
 resource "aws_lb" "app" {
+  count = local.listens
+
   name               = var.app
   load_balancer_type = "application"
-  security_groups    = [aws_security_group.load_balancer.id]
+  security_groups    = [aws_security_group.load_balancer[0].id]
   subnets            = aws_subnet.public[*].id
 
   drop_invalid_header_fields = true
@@ -12,6 +16,8 @@ resource "aws_lb" "app" {
 }
 
 resource "aws_lb_target_group" "app" {
+  count = local.listens
+
   # A prefix, because another port means another target group, which has to exist before the listener lets go of this one.
   # Target group names have 32 characters, of which the provider takes 26.
   name_prefix          = substr(var.app, 0, 6)
@@ -37,13 +43,15 @@ resource "aws_lb_target_group" "app" {
 }
 
 resource "aws_lb_listener" "http" {
-  load_balancer_arn = aws_lb.app.arn
+  count = local.listens
+
+  load_balancer_arn = aws_lb.app[0].arn
   port              = 80
   protocol          = "HTTP"
 
   default_action {
     type             = local.https ? "redirect" : "forward"
-    target_group_arn = local.https ? null : aws_lb_target_group.app.arn
+    target_group_arn = local.https ? null : aws_lb_target_group.app[0].arn
 
     dynamic "redirect" {
       for_each = local.https ? [443] : []
@@ -58,9 +66,9 @@ resource "aws_lb_listener" "http" {
 }
 
 resource "aws_lb_listener" "https" {
-  count = local.https ? 1 : 0
+  count = local.https ? local.listens : 0
 
-  load_balancer_arn = aws_lb.app.arn
+  load_balancer_arn = aws_lb.app[0].arn
   port              = 443
   protocol          = "HTTPS"
   certificate_arn   = var.certificate_arn
@@ -68,6 +76,6 @@ resource "aws_lb_listener" "https" {
 
   default_action {
     type             = "forward"
-    target_group_arn = aws_lb_target_group.app.arn
+    target_group_arn = aws_lb_target_group.app[0].arn
   }
 }

@@ -1,8 +1,8 @@
 # No output depends on a release: outputs would change with it, and after a rollout a plan has to be empty.
 
 output "url" {
-  description = "Where the service answers. With a certificate, point its host name at the load balancer and use that."
-  value       = "${local.https ? "https" : "http"}://${aws_lb.app.dns_name}"
+  description = "Where the service answers; null for a worker. With a certificate, point its host name at the load balancer and use that."
+  value       = one([for name in aws_lb.app[*].dns_name : "${local.https ? "https" : "http"}://${name}"])
 }
 
 output "asg_name" {
@@ -16,23 +16,23 @@ output "launch_template_id" {
 }
 
 output "load_balancer_arn" {
-  description = "ARN of the load balancer."
-  value       = aws_lb.app.arn
+  description = "ARN of the load balancer; null for a worker."
+  value       = one(aws_lb.app[*].arn)
 }
 
 output "load_balancer_dns_name" {
   description = "DNS name of the load balancer, for an alias record."
-  value       = aws_lb.app.dns_name
+  value       = one(aws_lb.app[*].dns_name)
 }
 
 output "load_balancer_zone_id" {
   description = "Hosted zone ID of the load balancer, for an alias record."
-  value       = aws_lb.app.zone_id
+  value       = one(aws_lb.app[*].zone_id)
 }
 
 output "target_group_arn" {
-  description = "ARN of the target group that the instances are registered in."
-  value       = aws_lb_target_group.app.arn
+  description = "ARN of the target group that the instances are registered in; null for a worker."
+  value       = one(aws_lb_target_group.app[*].arn)
 }
 
 output "vpc_id" {
@@ -57,7 +57,7 @@ output "instance_role_name" {
 
 output "error_alarm_name" {
   description = "Name of the alarm on failing requests, for rollout { alarms }."
-  value       = aws_cloudwatch_metric_alarm.errors.alarm_name
+  value       = one(aws_cloudwatch_metric_alarm.errors[*].alarm_name)
 }
 
 output "revisions_bucket" {

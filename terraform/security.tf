@@ -7,7 +7,7 @@ locals {
   listener_ports = local.https ? [80, 443] : [80]
 
   client_rules = {
-    for rule in setproduct(var.client_cidrs, local.listener_ports) : "${rule[0]}:${rule[1]}" => {
+    for rule in local.listens == 1 ? setproduct(var.client_cidrs, local.listener_ports) : [] : "${rule[0]}:${rule[1]}" => {
       cidr = rule[0]
       port = rule[1]
     }
@@ -15,6 +15,8 @@ locals {
 }
 
 resource "aws_security_group" "load_balancer" {
+  count = local.listens
+
   name        = "${var.app}-load-balancer"
   description = "Load balancer of ${var.app}"
   vpc_id      = aws_vpc.app.id
@@ -23,7 +25,7 @@ resource "aws_security_group" "load_balancer" {
 resource "aws_vpc_security_group_ingress_rule" "clients" {
   for_each = local.client_rules
 
-  security_group_id = aws_security_group.load_balancer.id
+  security_group_id = aws_security_group.load_balancer[0].id
   description       = "Clients"
   cidr_ipv4         = each.value.cidr
   ip_protocol       = "tcp"
@@ -32,7 +34,9 @@ resource "aws_vpc_security_group_ingress_rule" "clients" {
 }
 
 resource "aws_vpc_security_group_egress_rule" "to_service" {
-  security_group_id            = aws_security_group.load_balancer.id
+  count = local.listens
+
+  security_group_id            = aws_security_group.load_balancer[0].id
   description                  = "Requests and health checks"
   referenced_security_group_id = aws_security_group.instance.id
   ip_protocol                  = "tcp"
@@ -47,9 +51,11 @@ resource "aws_security_group" "instance" {
 }
 
 resource "aws_vpc_security_group_ingress_rule" "from_load_balancer" {
+  count = local.listens
+
   security_group_id            = aws_security_group.instance.id
   description                  = "Requests and health checks"
-  referenced_security_group_id = aws_security_group.load_balancer.id
+  referenced_security_group_id = aws_security_group.load_balancer[0].id
   ip_protocol                  = "tcp"
   from_port                    = var.port
   to_port                      = var.port

@@ -18,15 +18,22 @@ variable "app" {
   }
 }
 
+variable "local" {
+  description = "Whether this is the cloud on somebody's own machine, which does not have everything: count = var.local ? 0 : 1 leaves a resource out there."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
 variable "port" {
-  description = "TCP port that the service listens on."
+  description = "TCP port that the service listens on; 0 for a worker, which listens nowhere and has no load balancer."
   type        = number
   default     = 8080
   nullable    = false
 
   validation {
-    condition     = var.port >= 1 && var.port <= 65535 && floor(var.port) == var.port
-    error_message = "port is a whole number from 1 to 65535."
+    condition     = var.port >= 0 && var.port <= 65535 && floor(var.port) == var.port
+    error_message = "port is a whole number from 0 to 65535."
   }
 }
 

@@ -27,5 +27,6 @@ locals {
     "ingot:app" = var.app
   }
 
-  https = var.certificate_arn != ""
+  https   = var.certificate_arn != ""
+  listens = var.port == 0 ? 0 : 1
 }

@@ -67,8 +67,9 @@ func look(dir string) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
+	builds := s != nil // by itself, or as a Go module
 	switch {
-	case s != nil:
+	case builds:
 	case has("package.json"):
 		s, err = lookNode(dir)
 	case has("requirements.txt"), has("pyproject.toml"), has("app.py"), has("main.py"), has("manage.py"):
@@ -82,7 +83,7 @@ func look(dir string) (*Service, error) {
 		return nil, err
 	}
 	s.Port = docker.port
-	if docker.command != "" && s.Package == "" && !has("build") && !has("go.mod") {
+	if docker.command != "" && !builds {
 		s.Command = docker.command
 	}
 	return s, nil

@@ -52,8 +52,9 @@ func TestLook(t *testing.T) {
 				Prepare: `python3 -m pip install --quiet --no-input --cache-dir "$CACHE/pip" --target lib -r requirements.txt`, Command: "gunicorn --bind 0.0.0.0:3000 'app:make app()'",
 			},
 		},
-		"a Dockerfile alone":        {files: map[string]string{"Dockerfile": "FROM x\ncmd exec ./run \\\n  --now\n"}, want: &Service{What: "what its Dockerfile starts", Source: ".", Command: "exec ./run    --now"}},
-		"a Dockerfile that is none": {files: map[string]string{"Dockerfile": "EXPOSE\nEXPOSE x\nCMD\n"}},
+		"Python, with a tool's go.mod": {files: map[string]string{"go.mod": toolOnly, "app.py": "", "Dockerfile": "CMD gunicorn app"}, want: &Service{What: "a Python service", Source: ".", Packages: []string{"python3"}, Command: "gunicorn app"}},
+		"a Dockerfile alone":           {files: map[string]string{"Dockerfile": "FROM x\ncmd exec ./run \\\n  --now\n"}, want: &Service{What: "what its Dockerfile starts", Source: ".", Command: "exec ./run    --now"}},
+		"a Dockerfile that is none":    {files: map[string]string{"Dockerfile": "EXPOSE\nEXPOSE x\nCMD\n"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			root := t.TempDir()

@@ -75,7 +75,7 @@ type Service struct {
 	Source  string `hcl:"source,optional"`
 	Package string `hcl:"package,optional"` // path of a Go module's main package in Source, "./cmd/hello"; empty for Source itself
 
-	Port   int    `hcl:"port,optional" tfvar:"port"`          // TCP port that it listens on
+	Port   int    `hcl:"port,optional" tfvar:"port"`          // TCP port that it listens on; 0 for a worker, which listens nowhere
 	Health string `hcl:"health,optional" tfvar:"health_path"` // path that answers 200 once it can serve
 
 	// StartWithin is how long it may take from its start until it serves: whole seconds, up to an hour. The bake, the gate and the

@@ -36,6 +36,7 @@ func TestTerraformVariablesAreTheStacks(t *testing.T) {
 	elsewhere := map[string]string{
 		"image_id":    "the current release's image, else the public one: found out when a plan is made",
 		"root_device": "the root device of image_id",
+		"local":       "whether the cloud is on this machine: seen by its endpoint",
 		"released":    "whether there is a current release: found out when a plan is made",
 
 		"cidr":                      byPeople,

@@ -115,7 +115,9 @@ func (c *Config) validate(at position, durations map[string]string) hcl.Diagnost
 
 	check(c.Service.Source != "" && !filepath.IsAbs(c.Service.Source), "service.source", c.Service.Source, "a folder of the repository, as a path from the folder of this file")
 	check(packagePattern.MatchString(c.Service.Package), "service.package", c.Service.Package, `the path of a main package in service.source, such as "./cmd/hello", or nothing for that folder itself`)
-	check(c.Service.Port >= 1 && c.Service.Port <= 65535 && c.Service.Port != 22, "service.port", c.Service.Port, "1 to 65535, but not 22, which is SSH's")
+	check(c.Service.Port >= 0 && c.Service.Port <= 65535 && c.Service.Port != 22, "service.port", c.Service.Port, "1 to 65535, but not 22, which is SSH's, or 0 for a worker, which listens nowhere")
+	check(c.Service.Port != 0 || c.CodeDeploy.Enabled, "codedeploy.enabled", c.CodeDeploy.Enabled, "true for a worker (service.port is 0): nothing else sees whether it works")
+	check(c.Service.Port != 0 || c.Fleet.CertificateARN == "" && c.Fleet.Domain == "" && c.Verify.Path == "", "service.port", c.Service.Port, "a port, where fleet.certificate_arn, fleet.domain or verify.path is set")
 	check(healthPattern.MatchString(c.Service.Health), "service.health", c.Service.Health, `a path such as "/healthz"`)
 	check(c.Verify.Path == "" || verifyPattern.MatchString(c.Verify.Path), "verify.path", c.Verify.Path, `a path such as "/healthz", or nothing for service.health`)
 	_, err := probe.ParseStatuses(c.Verify.Status)

@@ -221,9 +221,13 @@ func (d *dev) create(ctx context.Context, tag, base string, labels map[string]st
 	if err := d.Engine.CreateVolume(ctx, d.cache(), d.labels()); err != nil {
 		return err
 	}
+	var ports []machine.Port
+	if d.Port != 0 {
+		ports = []machine.Port{{Host: d.address(), Guest: uint16(d.Port)}}
+	}
 	return d.Engine.Create(ctx, machine.Spec{
 		Name: d.name(), Image: tag, Hostname: d.App + "-dev", Labels: labels,
-		Ports:  []machine.Port{{Host: d.address(), Guest: uint16(d.Port)}},
+		Ports:  ports,
 		Mounts: []machine.Mount{{Volume: d.cache(), Target: cacheFolder}, {Target: folder}},
 		Files:  machine.Seed{InstanceID: "i-" + base[:fingerprintLength]}.Files(),
 	})

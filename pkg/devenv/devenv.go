@@ -65,13 +65,13 @@ type Options struct {
 	Core      fs.FS  // provisioning files that are taken where Provision has none at their path; nil for none
 	Source    string // folder with the service's source
 	Package   string // path of a Go module's main package in Source; empty for Source itself
-	Port      int    // where the service listens, inside
+	Port      int    // where the service listens, inside; zero for a worker, which listens nowhere
 	Health    string // path that answers 200 once the service can serve
 
 	StartWithin time.Duration // how long a service that runs may take until it serves; zero for 30 s
 
 	Publish int            // port on 127.0.0.1 where the service is published; zero for Port
-	Ready   func(string)   // called with the service's URL when the machine has been started for the first time; may be nil
+	Ready   func(string)   // called with the service's URL, a worker's is empty, when the machine has been started for the first time; may be nil
 	Saved   func(Save)     // called after every change has been dealt with; may be nil
 	Poll    time.Duration  // time between two looks at all files, which find what no event told of; zero for 2 s
 	WorkDir string         // folder that paths in messages are relative to; empty for absolute paths
@@ -105,7 +105,12 @@ func (o Options) address() netip.AddrPort {
 }
 
 // URL is where the service answers.
-func (o Options) URL() string { return "http://" + o.address().String() }
+func (o Options) URL() string {
+	if o.Port == 0 {
+		return ""
+	}
+	return "http://" + o.address().String()
+}
 
 func (o Options) labels() map[string]string { return map[string]string{rootLabel: o.Root} }
 

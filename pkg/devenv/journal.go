@@ -15,7 +15,7 @@ import (
 	"github.com/ingot-build/ingot/pkg/progress"
 )
 
-// Logs writes the end of the service's journal, and what is added to it until ctx ends.
+// Logs writes the end of the journal of the service and of the other units of its release, and what is added to it until ctx ends.
 func Logs(ctx context.Context, o Options, out io.Writer) error {
 	toHost := o.hostPaths()
 	show := &lines.Writer{Each: func(line string) {
@@ -24,7 +24,7 @@ func Logs(ctx context.Context, o Options, out io.Writer) error {
 		}
 	}}
 	err := o.Engine.Exec(ctx, o.name(), machine.Command{
-		Args:   []string{"journalctl", "--unit", appUnit, "--follow", "--lines=100", "--quiet"},
+		Args:   []string{"bash", "-c", unitsScript + `exec journalctl "${units[@]/#/--unit=}" --follow --lines=100 --quiet`},
 		Stdout: show,
 	})
 	if ctx.Err() != nil {
@@ -59,10 +59,15 @@ func cgroupNoise(line string) bool { return strings.Contains(line, "compat syste
 // journalTime is a time as journalctl reads it, in seconds.
 func journalTime(at time.Time) string { return "@" + strconv.FormatInt(at.Unix(), 10) }
 
-// journalScript runs journalctl once there is a journal: one that starts before, while the machine boots, follows nothing.
-const journalScript = `until [[ -n $(journalctl --quiet --lines=1 2>/dev/null) ]]; do sleep 0.1; done; exec journalctl "$@"`
+// unitsScript lists the services of a release, those that its timers, sockets and paths start among them.
+const unitsScript = `mapfile -t units < <(sed 's/\.[a-z]*$/.service/' /etc/ingot/units | sort -u); `
 
-// followJournal shows what the service itself says, from a time on.
+// journalScript runs journalctl on the services of the release once there is one, and a journal: one that starts before, while the machine
+// boots, follows nothing.
+const journalScript = `until [[ -s /etc/ingot/units && -n $(journalctl --quiet --lines=1 2>/dev/null) ]]; do sleep 0.1; done; ` +
+	unitsScript + `exec journalctl "${units[@]/#/_SYSTEMD_UNIT=}" "$@"`
+
+// followJournal shows what the services themselves say, from a time on.
 func (d *dev) followJournal(ctx context.Context, since time.Time) {
 	for ctx.Err() == nil {
 		toHost := d.hostPaths()
@@ -75,7 +80,7 @@ func (d *dev) followJournal(ctx context.Context, since time.Time) {
 		_ = d.Engine.Exec(ctx, d.name(), machine.Command{
 			Args: []string{
 				"bash", "-c", journalScript, "journalctl",
-				"_SYSTEMD_UNIT=" + appUnit, "--follow", "--lines=all", "--quiet", "--output=cat", "--since=" + journalTime(since),
+				"--follow", "--lines=all", "--quiet", "--output=cat", "--since=" + journalTime(since),
 			},
 			Stdout: show,
 		})

@@ -1,8 +1,10 @@
 package devenv
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -11,6 +13,7 @@ import (
 
 	"github.com/ingot-build/ingot/internal/httpget"
 	"github.com/ingot-build/ingot/internal/wait"
+	"github.com/ingot-build/ingot/pkg/machine"
 )
 
 // appUnit is the service's unit.
@@ -35,6 +38,9 @@ func (e *CrashError) Error() string { return e.Reason + ":\n" + e.Journal }
 
 // waitServing waits until the service answers its health path, and, where it says a release, with this one.
 func (d *dev) waitServing(ctx context.Context, release string) error {
+	if d.Port == 0 {
+		return d.waitWorking(ctx)
+	}
 	begin := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, cmp.Or(d.StartWithin, startWithin))
 	defer cancel()
@@ -60,6 +66,21 @@ func (d *dev) waitServing(ctx context.Context, release string) error {
 		}
 		return &CrashError{Reason: reason, Journal: d.journalEnd(context.WithoutCancel(ctx), begin)}
 	}
+}
+
+// waitWorking waits until the machine's own check takes a worker for one that works.
+func (d *dev) waitWorking(ctx context.Context) error {
+	var said bytes.Buffer
+	seconds := int(cmp.Or(d.StartWithin, startWithin) / time.Second)
+	err := d.Engine.Exec(ctx, d.name(), machine.Command{Args: []string{"ingot-check", strconv.Itoa(seconds)}, Stdout: &said, Stderr: &said})
+	if _, failed := errors.AsType[*machine.ExitError](err); failed {
+		reason, journal := "builds, but does not work", strings.TrimSpace(said.String())
+		if at := strings.LastIndex(journal, "ingot-check: "); at >= 0 {
+			reason, journal = "builds, but "+journal[at+len("ingot-check: "):], journal[:at]
+		}
+		return &CrashError{Reason: reason, Journal: journal}
+	}
+	return err
 }
 
 // checkHealth asks the service, and fails unless it is well and of the release. Once systemd has started the new service, the old one is

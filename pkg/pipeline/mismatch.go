@@ -59,7 +59,7 @@ func (p *Pipeline) mismatch(f rollout.Fleet) *MismatchError {
 	switch {
 	case live.Port != service.Port:
 		return &MismatchError{SettingPort, strconv.Itoa(live.Port), strconv.Itoa(service.Port), serves}
-	case live.HealthCheck.Path != service.Health:
+	case live.HealthCheck.Path != service.Health && !service.Worker:
 		return &MismatchError{SettingHealth, live.HealthCheck.Path, service.Health, serves}
 	}
 	return nil

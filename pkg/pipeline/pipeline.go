@@ -75,6 +75,7 @@ type Service struct {
 	Source  string // folder of a Go module, or of anything with an executable named build, relative to Root; empty for service
 	Package string // path of a Go module's main package in Source, "./cmd/hello"; empty for Source itself
 	Port    int    // TCP port that it listens on; 0 for 8080
+	Worker  bool   // it listens at no port, and is well as long as its units are; needs CodeDeploy, which alone sees that
 	Health  string // path that answers 200 once it can serve; empty for /healthz
 
 	StartWithin time.Duration // how long it may take until it serves, in whole seconds; 0 for [DefaultStartWithin]
@@ -100,11 +101,14 @@ func NewFromConfig(cfg aws.Config, s Settings) *Pipeline {
 		User: cmp.Or(s.Image.User, "admin"), Architecture: cmp.Or(s.Image.Architecture, "x86_64"),
 	}
 	s.Service = Service{
-		Source: cmp.Or(s.Service.Source, "service"), Package: s.Service.Package, Port: cmp.Or(s.Service.Port, 8080),
+		Source: cmp.Or(s.Service.Source, "service"), Package: s.Service.Package, Port: cmp.Or(s.Service.Port, 8080), Worker: s.Service.Worker,
 		Health: cmp.Or(s.Service.Health, "/healthz"), StartWithin: cmp.Or(s.Service.StartWithin, DefaultStartWithin),
 	}
 	s.Bake.InstanceType = cmp.Or(s.Bake.InstanceType, map[string]string{"x86_64": "t3.medium", "arm64": "t4g.medium"}[s.Image.Architecture])
-	s.Rollout.App = s.App
+	s.Rollout.App, s.Rollout.Worker = s.App, s.Service.Worker
+	if s.Service.Worker {
+		s.Service.Port = 0
+	}
 	s.Folder = cmp.Or(s.Folder, filepath.Join(s.Root, ".ingot"))
 	s.Reports = cmp.Or(s.Reports, filepath.Join(s.Folder, "reports"))
 	if s.Runner == nil {

@@ -264,6 +264,10 @@ func (r *release) probe(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var asking sync.WaitGroup
 	o := r.roller(r.settings.Rollout).ProbeOptions(r.fleet)
+	if o.URL == "" { // a worker's
+		cancel()
+		return cancel
+	}
 	o.Rate = probeRate
 	asking.Go(func() { probe.Stream(ctx, o, onceReached(r.recorder.Sample)) })
 	return func() {

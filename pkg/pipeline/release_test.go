@@ -16,9 +16,9 @@ import (
 	"github.com/ingot-build/ingot/pkg/rollout"
 )
 
-// TestReleaseSteps: the README lists the steps that progress and reports show.
+// TestReleaseSteps: the documentation lists the steps that progress and reports show.
 func TestReleaseSteps(t *testing.T) {
-	readme, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
+	readme, err := os.ReadFile(filepath.Join("..", "..", "docs", "releases.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,7 +27,7 @@ func TestReleaseSteps(t *testing.T) {
 		listed = append(listed, Step{Name: m[1], Does: m[2]})
 	}
 	if diff := cmp.Diff(ReleaseSteps(), listed); diff != "" {
-		t.Errorf("README.md lists other steps (-code +README):\n%s", diff)
+		t.Errorf("docs/releases.md lists other steps (-code +docs):\n%s", diff)
 	}
 }
 

@@ -170,7 +170,9 @@ func (r Report) facts() []fact {
 	add("Commit", r.Commit, true)
 	add("By", r.By, false)
 	add("Begin", r.Begin.Format("2 January 2006, 15:04:05 MST"), false)
-	add("Serves at", r.URL, false)
+	if r.URL != "" {
+		add("Serves at", r.URL, false)
+	}
 	return facts
 }
 

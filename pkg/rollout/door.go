@@ -27,8 +27,11 @@ type door struct {
 	reached bool
 }
 
-// ProbeOptions are what a probe of a fleet's service asks as a rollout does; only the rate is to be added.
+// ProbeOptions are what a probe of a fleet's service asks as a rollout does; only the rate is to be added. A worker's has no URL.
 func (r *Roller) ProbeOptions(f Fleet) probe.Options {
+	if f.URL == "" {
+		return probe.Options{}
+	}
 	path := r.options.VerifyPath
 	if path == "" {
 		path = f.Balancer.HealthCheck.Path
@@ -48,6 +51,9 @@ func (d door) ask(ctx context.Context, limit time.Duration) probe.Sample {
 
 // tryDoor finds out, before a rollout, whether the load balancer can be reached from here.
 func (r *Roller) tryDoor(ctx context.Context, d door) door {
+	if d.target.URL == "" {
+		return d // a worker's
+	}
 	var err error
 	for range reachAttempts {
 		s := d.ask(ctx, reachLimit)

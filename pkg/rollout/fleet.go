@@ -33,8 +33,8 @@ type Fleet struct {
 	Group           string          `json:"group"`            // name of the Auto Scaling group
 	TemplateID      string          `json:"template_id"`      // its launch template
 	TemplateVersion TemplateVersion `json:"template_version"` // that it launches
-	TargetGroup     string          `json:"target_group"`     // ARN
-	URL             string          `json:"url"`              // where the load balancer answers
+	TargetGroup     string          `json:"target_group"`     // ARN; empty for a worker's
+	URL             string          `json:"url"`              // where the load balancer answers; empty for a worker's
 	Min             int             `json:"min"`
 	Max             int             `json:"max"`
 	Desired         int             `json:"desired"`
@@ -52,7 +52,7 @@ type Instance struct {
 	Lifecycle       string          `json:"lifecycle"`        // Pending, InService, Terminating, …
 	Health          string          `json:"health"`           // Auto Scaling's: Healthy or Unhealthy
 	Protected       bool            `json:"protected,omitempty"`
-	Target          string          `json:"target"` // the load balancer's: initial, healthy, unhealthy, draining; empty where not registered
+	Target          string          `json:"target"` // the load balancer's: initial, healthy, unhealthy, draining; empty where not registered, and for a worker what Auto Scaling's view comes to
 	Reason          string          `json:"reason,omitempty"`
 
 	Release string `json:"release,omitempty"` // of its template version; empty where that is not known
@@ -79,7 +79,9 @@ func (r *Roller) Fleet(ctx context.Context) (Fleet, error) {
 	if err != nil {
 		return Fleet{}, err
 	}
-	f.URL, f.Balancer, err = r.describeBalancer(ctx, f.TargetGroup)
+	if f.TargetGroup != "" {
+		f.URL, f.Balancer, err = r.describeBalancer(ctx, f.TargetGroup)
+	}
 	return f, err
 }
 
@@ -100,12 +102,16 @@ func (r *Roller) reloadFleet(ctx context.Context, f Fleet) (Fleet, error) {
 
 func (r *Roller) describeFleet(ctx context.Context, group asgtypes.AutoScalingGroup) (Fleet, error) {
 	name := aws.ToString(group.AutoScalingGroupName)
-	if group.LaunchTemplate == nil || len(group.TargetGroupARNs) == 0 {
+	if group.LaunchTemplate == nil || len(group.TargetGroupARNs) == 0 && !r.options.Worker {
 		return Fleet{}, &IncompleteError{fmt.Sprintf("the Auto Scaling group %q has no launch template or no target group", name)}
 	}
-	targets, err := r.targetHealth(ctx, group.TargetGroupARNs[0])
-	if err != nil {
-		return Fleet{}, err
+	targetGroup, targets := "", workers(group)
+	if len(group.TargetGroupARNs) > 0 {
+		targetGroup = group.TargetGroupARNs[0]
+		var err error
+		if targets, err = r.targetHealth(ctx, targetGroup); err != nil {
+			return Fleet{}, err
+		}
 	}
 	version, err := templateVersionOf(group.LaunchTemplate)
 	if err != nil {
@@ -119,7 +125,7 @@ func (r *Roller) describeFleet(ctx context.Context, group asgtypes.AutoScalingGr
 		Group:           name,
 		TemplateID:      aws.ToString(group.LaunchTemplate.LaunchTemplateId),
 		TemplateVersion: version,
-		TargetGroup:     group.TargetGroupARNs[0],
+		TargetGroup:     targetGroup,
 		Min:             int(aws.ToInt32(group.MinSize)),
 		Max:             int(aws.ToInt32(group.MaxSize)),
 		Desired:         int(aws.ToInt32(group.DesiredCapacity)),
@@ -182,6 +188,25 @@ func (r *Roller) findGroup(ctx context.Context) (asgtypes.AutoScalingGroup, erro
 
 // target is the load balancer's view of an instance.
 type target struct{ state, reason string }
+
+// workers is what a load balancer would say of instances that have none: one that Auto Scaling counts in has passed what holds it until
+// it works.
+func workers(group asgtypes.AutoScalingGroup) map[string]target {
+	targets := map[string]target{}
+	for _, i := range group.Instances {
+		lifecycle, state := string(i.LifecycleState), "initial"
+		switch {
+		case strings.HasPrefix(lifecycle, "Terminat"), strings.HasPrefix(lifecycle, "Detach"):
+			state = "draining"
+		case aws.ToString(i.HealthStatus) == "Unhealthy":
+			state = "unhealthy"
+		case i.LifecycleState == asgtypes.LifecycleStateInService:
+			state = "healthy"
+		}
+		targets[aws.ToString(i.InstanceId)] = target{state: state}
+	}
+	return targets
+}
 
 func (r *Roller) targetHealth(ctx context.Context, targetGroup string) (map[string]target, error) {
 	out, err := r.balancers.DescribeTargetHealth(ctx, &elb.DescribeTargetHealthInput{TargetGroupArn: aws.String(targetGroup)})

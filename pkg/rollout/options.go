@@ -26,6 +26,7 @@ const MinUngatedWarmup = time.Minute
 type Options struct {
 	App        string         // the value of the tag ingot:app
 	Domain     string         // host name of the service, whether it leads to the load balancer yet or not; empty for the load balancer's own
+	Worker     bool           // the service listens at no port: there is no load balancer, and an instance serves once it is in service
 	Min        int            // instances that a group without a release gets with its first one; 0 for DefaultMin
 	MinHealthy *int           // percent of the desired capacity that stays in service; nil for DefaultMinHealthy
 	MaxHealthy int            // percent of the desired capacity that may run at once; 0 for DefaultMaxHealthy

@@ -37,7 +37,12 @@ var errOutOfReach = errors.New("the load balancer can no longer be reached from 
 // load balancer has answered with the release many times in a row. A service that does not say its release is verified by
 // its targets alone, and so is one whose load balancer has never been reached from here: unseen then says why.
 func (r *Roller) verify(ctx context.Context, s step) (instances int, unseen string, err error) {
-	stage := progress.Start(ctx, "see release %s through the load balancer", s.release.Name)
+	where := "through the load balancer"
+	seen := "at " + s.fleet.URL
+	if s.fleet.URL == "" {
+		where, seen = "on every instance", "on every instance"
+	}
+	stage := progress.Start(ctx, "see release %s %s", s.release.Name, where)
 	defer stage.End(&err)
 	limit := s.fleet.Balancer.HealthCheck.verifyLimit()
 	var f faults
@@ -52,7 +57,7 @@ func (r *Roller) verify(ctx context.Context, s step) (instances int, unseen stri
 			if r.options.Observe != nil {
 				r.options.Observe(Observation{At: time.Now(), Fleet: fleet})
 			}
-			if problem = fleet.servingProblem(s.version, r.exempt); problem == "" {
+			if problem = fleet.servingProblem(s.version, r.exempt); problem == "" && fleet.URL != "" {
 				problem, outOfReach = r.wrongAnswer(ctx, fleet, s)
 			}
 			switch {
@@ -71,7 +76,7 @@ func (r *Roller) verify(ctx context.Context, s step) (instances int, unseen stri
 			if outOfReach != nil {
 				return 0, "", fmt.Errorf("%w: %w", errOutOfReach, outOfReach)
 			}
-			return 0, "", fmt.Errorf("%w: %q was not seen at %s within %s: %s", ErrUnhealthy, s.release.Name, s.fleet.URL, limit, problem)
+			return 0, "", fmt.Errorf("%w: %q was not seen %s within %s: %s", ErrUnhealthy, s.release.Name, seen, limit, problem)
 		}
 		if err := wait.For(ctx, verifyGap); err != nil {
 			return 0, "", err

@@ -30,7 +30,8 @@ import (
 // world is the AWS that a rollout sees: a group, its refreshes, a launch template, and parameters. Time moves it: each
 // look at the group is a step.
 type world struct {
-	groups   int // how many are tagged
+	groups   int  // how many are tagged
+	worker   bool // there is no load balancer
 	min      int
 	desired  int
 	version  string // the group's launch template version
@@ -220,6 +221,9 @@ func (w *world) DescribeAutoScalingGroups(ctx context.Context, _ *autoscaling.De
 			AutoScalingGroupName: aws.String("hello"), TargetGroupARNs: []string{"tg"},
 			MinSize: aws.Int32(int32(w.min)), MaxSize: aws.Int32(4), DesiredCapacity: aws.Int32(int32(w.desired)),
 			LaunchTemplate: &asgtypes.LaunchTemplateSpecification{LaunchTemplateId: aws.String("lt-1"), Version: aws.String(w.version)},
+		}
+		if w.worker {
+			g.TargetGroupARNs = nil
 		}
 		for _, i := range w.running {
 			g.Instances = append(g.Instances, asgtypes.Instance{

@@ -232,3 +232,88 @@ func (s stranger) begin(t *testing.T) *clone {
 	c.purges(t)
 	return c
 }
+
+const workerSource = `package main
+
+import (
+	"fmt"
+	"os"
+	"time"
+)
+
+const greeting = "Hello from a worker"
+
+func main() {
+	if len(os.Args) > 1 {
+		fmt.Println("reporting:", greeting)
+		return
+	}
+	for {
+		fmt.Println("working:", greeting)
+		time.Sleep(time.Second)
+	}
+}
+`
+
+// TestIntegrationWorker has a service that listens nowhere, and a timer beside it, through the same: there is no load balancer, and its
+// units tell whether it works.
+func TestIntegrationWorker(t *testing.T) {
+	t.Parallel()
+	const units = "provision/app/root/etc/systemd/system/"
+	s := stranger{
+		files: map[string]string{
+			"service/go.mod": "module example.org/worker\n\ngo 1.24\n", "service/main.go": workerSource,
+			units + "report.timer":   "[Timer]\nOnActiveSec=1s\nOnUnitActiveSec=5s\n[Install]\nWantedBy=timers.target\n",
+			units + "report.service": "[Service]\nType=oneshot\nExecStart=/opt/app/bin/service report\n",
+		},
+		own: []string{units + "report.timer", units + "report.service"}, init: "a Go module",
+	}
+	c := s.begin(t)
+	c.write(t, "ingot.hcl", "app = \"hello\"\n\nservice {\n  port = 0\n}\n")
+	if out := c.must(t, "rehearse"); !strings.Contains(out, "works on every instance") {
+		t.Errorf("rehearse prints\n%s", out)
+	}
+	works := func(greeting string) {
+		t.Helper()
+		script := "systemctl is-active report.timer; for unit in app report; do timeout 20 bash -c \"until journalctl -o cat -u $unit | grep -q '" + greeting +
+			"'; do sleep 0.3; done\" && echo $unit says so; done; ingot-check"
+		for _, out := range c.inside(t, script) {
+			if out != "active\napp says so\nreport says so\n" {
+				t.Errorf("in an instance: %s, want %q", out, greeting)
+			}
+		}
+	}
+	works("Hello from a worker")
+	if n := c.aws(t, "length(LoadBalancers)", "elbv2", "describe-load-balancers"); n != "0" {
+		t.Errorf("%s load balancers", n)
+	}
+	if _, said, err := c.run(t, "local", "url"); err == nil || !strings.Contains(said, "a worker has no URL") {
+		t.Errorf("url: %v\n%s", err, said)
+	}
+	if out := c.must(t, "local", "infra:plan"); out != "no changes" {
+		t.Errorf("infra:plan printed %q", out)
+	}
+
+	t.Run("a save works", func(t *testing.T) {
+		_, said, stop := c.developUntil(t, func(_, said string) bool { return strings.Contains(said, "working: Hello from a worker") })
+		defer stop()
+		c.edit(t, "service/main.go", "Hello from", "Good day from")
+		for _, want := range []string{"working: Good day from a worker", "reporting: Good day from a worker", "✓ service/main.go: built in "} {
+			for deadline := time.Now().Add(2 * time.Minute); !strings.Contains(said(), want); time.Sleep(100 * time.Millisecond) {
+				if time.Now().After(deadline) {
+					t.Fatalf("it does not say %q:\n%s", want, said())
+				}
+			}
+		}
+	})
+	c.must(t, "local", "prod")
+	works("Good day from a worker")
+
+	c.write(t, "service/main.go", strings.Replace(workerSource, "	for {", "	panic(\"no queue\")\n	for {", 1))
+	if _, said, err := c.run(t, "local", "prod"); err == nil || !strings.Contains(said, "panic: no queue") {
+		t.Errorf("a worker that dies: %v\n%s", err, said)
+	}
+	c.must(t, "local", "rollback")
+	works("Hello from a worker")
+	c.must(t, "local", "status")
+}

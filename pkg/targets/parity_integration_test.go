@@ -57,6 +57,20 @@ func except(paths map[string]string) string {
 // develop starts a development machine of this clone, and waits until it serves at a URL. It and all that belongs to it go with stop.
 func (c *clone) develop(t *testing.T) (url string, stop func()) {
 	t.Helper()
+	url, _, stop = c.developUntil(t, func(url, _ string) bool {
+		response, err := http.Get(url + "/healthz")
+		if err != nil {
+			return false
+		}
+		response.Body.Close()
+		return response.StatusCode == http.StatusOK
+	})
+	return url, stop
+}
+
+// developUntil is develop for what is ready otherwise: when the answer of a URL, or what dev has said so far, tells it.
+func (c *clone) developUntil(t *testing.T, ready func(url, said string) bool) (url string, said func() string, stop func()) {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -89,12 +103,9 @@ func (c *clone) develop(t *testing.T) (url string, stop func()) {
 			t.Fatalf("mage dev ended:\n%s", stderr.String())
 		default:
 		}
-		if response, err := http.Get("http://" + address + "/healthz"); err == nil {
-			response.Body.Close()
-			up = response.StatusCode == http.StatusOK
-		}
+		up = ready("http://"+address, stderr.String())
 	}
-	return "http://" + address, stop
+	return "http://" + address, stderr.String, stop
 }
 
 // parity compares a development machine of this clone with an instance of the fleet.

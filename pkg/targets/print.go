@@ -52,7 +52,9 @@ func printStatus(w io.Writer, s rollout.Status) error {
 	if s.Refresh != nil {
 		fmt.Fprintf(w, "%s: %s\n", s.Refresh, s.Refresh.Progress())
 	}
-	fmt.Fprintln(w, s.Fleet.URL)
+	if s.Fleet.URL != "" {
+		fmt.Fprintln(w, s.Fleet.URL)
+	}
 	if len(s.Fleet.Instances) == 0 {
 		return nil
 	}

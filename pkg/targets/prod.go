@@ -22,7 +22,7 @@ const (
 
 // Prod bakes the application AMI and rolls it out.
 //
-// Prints the URL. Bakes the base AMI first where it is missing or out of date; replaces every instance of the Auto
+// Prints the URL, of a worker the release. Bakes the base AMI first where it is missing or out of date; replaces every instance of the Auto
 // Scaling group; needs infra:apply before. Exits with 4 where the release serves but its CodeDeploy deployment failed.
 func Prod(ctx context.Context,
 	image *string, // roll out this AMI, which "app" baked, and bake nothing
@@ -34,7 +34,7 @@ func Prod(ctx context.Context,
 		if err = errors.Join(err, summarizeReport(result)); err != nil {
 			return err
 		}
-		return printLine(p.out, result.URL, setOutput("url", result.URL))
+		return printLine(p.out, where(result), setOutput("url", result.URL))
 	})
 }
 
@@ -47,7 +47,7 @@ func Rollback(ctx context.Context,
 ) error {
 	return runPipeline(ctx, func(ctx context.Context, p *project, line *pipeline.Pipeline) error {
 		result, err := line.Rollback(ctx, value(to))
-		return printLine(p.out, result.URL, errors.Join(err, summarizeReport(result)))
+		return printLine(p.out, where(result), errors.Join(err, summarizeReport(result)))
 	})
 }
 
@@ -55,9 +55,15 @@ func Rollback(ctx context.Context,
 func Url(ctx context.Context) error { //nolint:revive // mage makes "url" of it
 	return runPipeline(ctx, func(ctx context.Context, p *project, line *pipeline.Pipeline) error {
 		fleet, err := line.Fleet(ctx)
+		if err == nil && fleet.URL == "" {
+			err = errors.New("a worker has no URL: service { port = 0 }")
+		}
 		return printLine(p.out, fleet.URL, err)
 	})
 }
+
+// where is the URL at which a release serves, or its name where it serves at none.
+func where(r pipeline.Result) string { return cmp.Or(r.URL, r.Release.Name) }
 
 // Status shows the release that is live and the fleet.
 //

@@ -65,6 +65,9 @@ func (p *project) rehearse(ctx context.Context) error {
 	if err = errors.Join(err, summarizeReport(result)); err != nil {
 		return err
 	}
+	if result.URL == "" {
+		return printLine(p.out, fmt.Sprintf("release %s works on every instance\n", result.Release.Name), nil)
+	}
 	if result.Unseen != "" {
 		return printLine(p.out, result.URL+" cannot be asked from here\n", nil)
 	}

@@ -100,7 +100,7 @@ func (p *project) pipeline(a account) *pipeline.Pipeline {
 	return pipeline.NewFromConfig(a.Config, pipeline.Settings{
 		App: p.App, Root: p.Root, Folder: a.folder, Reports: p.path(reports, a.id), Runner: p.runner,
 		Image:   p.baseImage(),
-		Service: pipeline.Service(*p.Service),
+		Service: p.service(),
 		Bake:    pipeline.Bake{InstanceType: p.Image.InstanceType, Subnet: p.Image.Subnet, KMSKey: p.Image.KMSKey, SSHCIDRs: p.Image.SSHCIDRs, Environment: bakeEnvironment(a)},
 		Rollout: p.rolloutOptions(), WithoutCodeDeploy: !p.CodeDeploy.Enabled,
 		Warn: func(ctx context.Context, err error) { progress.Note(ctx, "%s", advise(err)) },
@@ -113,6 +113,11 @@ func bakeEnvironment(a account) []string {
 		return nil
 	}
 	return machine.Proxies()
+}
+
+func (p *project) service() pipeline.Service {
+	s := p.Service
+	return pipeline.Service{Source: s.Source, Package: s.Package, Port: s.Port, Worker: s.Port == 0, Health: s.Health, StartWithin: s.StartWithin}
 }
 
 func (p *project) baseImage() pipeline.BaseImage {

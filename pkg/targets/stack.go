@@ -69,6 +69,7 @@ func (i *infrastructure) variables(ctx context.Context) (map[string]any, error) 
 	}
 	variables := i.TerraformVariables()
 	variables["image_id"], variables["released"] = image.ID, released
+	variables["local"] = loopback.URL(aws.ToString(i.account.BaseEndpoint))
 	if image.RootDevice != "" {
 		variables["root_device"] = image.RootDevice
 	}

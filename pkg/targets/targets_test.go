@@ -93,7 +93,7 @@ func TestDefaults(t *testing.T) {
 	if diff := cmp.Diff(p.baseImage(), settings.Image); diff != "" {
 		t.Errorf("image (-settings +library):\n%s", diff)
 	}
-	if diff := cmp.Diff(pipeline.Service(*p.Service), settings.Service); diff != "" {
+	if diff := cmp.Diff(p.service(), settings.Service); diff != "" {
 		t.Errorf("service (-settings +library):\n%s", diff)
 	}
 	for architecture, want := range map[string]string{"x86_64": "t3.medium", "arm64": "t4g.medium"} {

@@ -17,7 +17,8 @@ import (
 
 // Plan is what Terraform would do.
 type Plan struct {
-	// Changed is false when Apply would do nothing: no resource and no output changes.
+	// Changed is false when Apply would do nothing: no resource and no output changes. A resource that only has another address
+	// in a newer configuration is no change.
 	Changed bool
 	Changes []Change // by resource, in the order of their addresses
 
@@ -129,7 +130,7 @@ func (s *Stack) plan(ctx context.Context, destroy bool) (_ *Plan, err error) {
 			}
 		}
 		plan = newPlan(shown)
-		plan.Changed, plan.destroys = changed, destroy
+		plan.destroys = destroy
 		plan.data, err = os.ReadFile(file)
 		return err
 	})
@@ -154,7 +155,7 @@ func (s *Stack) ShowPlan(ctx context.Context, plan *Plan) (text string, err erro
 	return strings.TrimSpace(text), err
 }
 
-// newPlan reads the resource changes of shown.
+// newPlan reads the changes of shown.
 func newPlan(shown *tfjson.Plan) *Plan {
 	p := &Plan{}
 	for _, resource := range shown.ResourceChanges {
@@ -183,6 +184,7 @@ func newPlan(shown *tfjson.Plan) *Plan {
 		p.Changes = append(p.Changes, c)
 	}
 	slices.SortStableFunc(p.Changes, func(a, b Change) int { return strings.Compare(a.Address, b.Address) })
+	p.Changed = len(p.Changes) > 0 || slices.ContainsFunc(slices.Collect(maps.Values(shown.OutputChanges)), func(c *tfjson.Change) bool { return c != nil && !c.Actions.NoOp() })
 	return p
 }
 

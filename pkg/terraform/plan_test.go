@@ -39,7 +39,7 @@ func TestNewPlan(t *testing.T) {
 		t.Fatal(err)
 	}
 	plan := newPlan(&shown)
-	want := &Plan{Add: 2, Change: 1, Destroy: 2, Changes: []Change{
+	want := &Plan{Changed: true, Add: 2, Change: 1, Destroy: 2, Changes: []Change{
 		{Address: "aws_autoscaling_group.app", Action: Update, Fields: []string{"min_size"}},
 		{Address: "aws_lb.app", Action: Create},
 		{Address: "aws_lb_target_group.app", Action: Replace, Fields: []string{"arn", "port"}},
@@ -68,6 +68,27 @@ func TestNewPlan(t *testing.T) {
 		"- aws_subnet.public[1]",
 	}, marks); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestMovedIsNoChange: a resource that has another address in a newer configuration, "aws_lb.app[0]", has nothing done to it.
+func TestMovedIsNoChange(t *testing.T) {
+	for name, test := range map[string]struct {
+		shown   string
+		changed bool
+		summary string
+	}{
+		"moved":            {`"resource_changes": [{"address": "aws_lb.app[0]", "previous_address": "aws_lb.app", "change": {"actions": ["no-op"]}}], "output_changes": {"url": {"actions": ["no-op"]}}`, false, "no changes"},
+		"moved and output": {`"resource_changes": [{"address": "aws_lb.app[0]", "previous_address": "aws_lb.app", "change": {"actions": ["no-op"]}}], "output_changes": {"url": {"actions": ["update"]}}`, true, "only outputs change"},
+		"moved, changed":   {`"resource_changes": [{"address": "aws_lb.app[0]", "previous_address": "aws_lb.app", "change": {"actions": ["update"]}}]`, true, "1 to change"},
+	} {
+		var shown tfjson.Plan
+		if err := json.Unmarshal([]byte(`{"format_version": "1.2", `+test.shown+`}`), &shown); err != nil {
+			t.Fatal(err)
+		}
+		if plan := newPlan(&shown); plan.Changed != test.changed || plan.Summary() != test.summary {
+			t.Errorf("%s: changed %t, %q", name, plan.Changed, plan.Summary())
+		}
 	}
 }
 

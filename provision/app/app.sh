@@ -3,7 +3,7 @@
 # [Install] section. A build that fails leaves what runs as it is.
 #
 # Reads: RELEASE  name of the release, which the service answers in X-Release
-#        PORT     where the service listens
+#        PORT     where the service listens; 0 for a worker, which listens nowhere
 #        HEALTH   path that answers 200 once the service can serve
 #        SOURCE   folder with the service's source: a Go module, or anything with an executable named build, which is run there and
 #                 writes what is to be /opt/app into the folder OUT: bin/service, which app.service starts, and what that needs. It finds
@@ -22,7 +22,7 @@ work='' # removed at the end, whatever happens
 
 main() {
   [[ ${RELEASE:-} =~ ^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}$ ]] || die "RELEASE=\"${RELEASE:-}\" is not a name of letters, digits and . _ + -"
-  [[ ${PORT:-} =~ ^[1-9][0-9]{0,4}$ && $PORT -le 65535 ]] || die "PORT=\"${PORT:-}\" is not a port"
+  [[ ${PORT:-} =~ ^(0|[1-9][0-9]{0,4})$ && $PORT -le 65535 ]] || die "PORT=\"${PORT:-}\" is not a port"
   local path="^/[A-Za-z0-9/._~%?=&+:@,;!*'()-]*\$"
   [[ ${HEALTH:-} =~ $path ]] || die "HEALTH=\"${HEALTH:-}\" is not a URL path"
   [[ ${START_WITHIN:-30} =~ ^[1-9][0-9]{0,3}$ ]] || die "START_WITHIN=\"$START_WITHIN\" is not a number of seconds up to 9999"

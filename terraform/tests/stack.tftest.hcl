@@ -63,7 +63,7 @@ run "empty_until_released" {
   }
 
   assert {
-    condition     = length(aws_lb_listener.https) == 0 && aws_lb_listener.http.default_action[0].type == "forward"
+    condition     = length(aws_lb_listener.https) == 0 && aws_lb_listener.http[0].default_action[0].type == "forward"
     error_message = "Without a certificate port 80 serves and port 443 is closed."
   }
 
@@ -136,7 +136,7 @@ run "https_with_a_certificate" {
   }
 
   assert {
-    condition     = aws_lb_listener.http.default_action[0].type == "redirect" && aws_lb_listener.http.default_action[0].redirect[0].protocol == "HTTPS"
+    condition     = aws_lb_listener.http[0].default_action[0].type == "redirect" && aws_lb_listener.http[0].default_action[0].redirect[0].protocol == "HTTPS"
     error_message = "With a certificate port 80 redirects."
   }
 
@@ -156,11 +156,34 @@ run "https_with_a_certificate" {
 run "only_the_load_balancer_reaches_instances" {
   assert {
     condition = (
-      aws_vpc_security_group_ingress_rule.from_load_balancer.referenced_security_group_id == aws_security_group.load_balancer.id &&
-      aws_vpc_security_group_ingress_rule.from_load_balancer.from_port == 8080 &&
-      aws_vpc_security_group_ingress_rule.from_load_balancer.to_port == 8080
+      aws_vpc_security_group_ingress_rule.from_load_balancer[0].referenced_security_group_id == aws_security_group.load_balancer[0].id &&
+      aws_vpc_security_group_ingress_rule.from_load_balancer[0].from_port == 8080 &&
+      aws_vpc_security_group_ingress_rule.from_load_balancer[0].to_port == 8080
     )
     error_message = "Only the load balancer reaches the service, and only its port."
+  }
+}
+
+run "a_worker_listens_nowhere" {
+  command = plan
+
+  variables {
+    port = 0
+  }
+
+  assert {
+    condition     = length(aws_lb.app) == 0 && length(aws_lb_listener.http) == 0 && length(aws_lb_target_group.app) == 0 && length(aws_security_group.load_balancer) == 0
+    error_message = "A worker has no load balancer."
+  }
+
+  assert {
+    condition     = length(aws_vpc_security_group_ingress_rule.from_load_balancer) == 0 && length(aws_vpc_security_group_ingress_rule.clients) == 0
+    error_message = "Nobody reaches a worker."
+  }
+
+  assert {
+    condition     = aws_autoscaling_group.app.health_check_type == "EC2" && output.url == null
+    error_message = "Whether a worker's machine lives is EC2's to say."
   }
 }
 
@@ -261,7 +284,7 @@ run "late_metrics_do_not_hold_the_alarm" {
   command = plan
 
   assert {
-    condition     = aws_cloudwatch_metric_alarm.errors.evaluation_periods == 5 && aws_cloudwatch_metric_alarm.errors.datapoints_to_alarm == 2
+    condition     = aws_cloudwatch_metric_alarm.errors[0].evaluation_periods == 5 && aws_cloudwatch_metric_alarm.errors[0].datapoints_to_alarm == 2
     error_message = "The alarm is of the form M of N."
   }
 }
