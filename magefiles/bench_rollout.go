@@ -148,7 +148,7 @@ func (c *chores) newBenchCloud(ctx context.Context, stage *progress.Stage) (b *b
 	if err != nil {
 		return nil, err
 	}
-	b.line = pipeline.NewFromConfig(b.cfg, pipeline.Settings{App: c.App, Root: dir, Service: pipeline.Service(*c.Service)})
+	b.line = pipeline.NewFromConfig(b.cfg, pipeline.Settings{App: c.App, Root: dir, Service: pipeline.Service{Port: c.Service.Port, Health: c.Service.Health}})
 	return b, nil
 }
 
