@@ -15,38 +15,38 @@ import (
 
 // CloudStatus is what a cloud is and holds.
 type CloudStatus struct {
-	Running   bool
-	StateDir  string
-	PID       int    `json:",omitempty"`
-	Endpoint  string `json:",omitempty"`
-	Region    string `json:",omitempty"`
-	AccountID string `json:",omitempty"`
+	Running   bool   `json:"running"`
+	StateDir  string `json:"state_dir"`
+	PID       int    `json:"pid,omitempty"`
+	Endpoint  string `json:"endpoint,omitempty"`
+	Region    string `json:"region,omitempty"`
+	AccountID string `json:"account_id,omitempty"`
 	// Shape is [Options.Shape] of the cloud; empty for an account like most.
-	Shape string `json:",omitempty"`
+	Shape string `json:"shape,omitempty"`
 	// Faults is what [SetFaults] has set; empty for nothing.
-	Faults string `json:",omitempty"`
+	Faults string `json:"faults,omitempty"`
 	// URLs are those of the load balancers' listeners.
-	URLs     []string
-	Machines []MachineStatus
-	Images   []ImageStatus
+	URLs     []string        `json:"urls"`
+	Machines []MachineStatus `json:"machines"`
+	Images   []ImageStatus   `json:"images"`
 }
 
 // MachineStatus is an instance and its machine.
 type MachineStatus struct {
-	ID    string
-	Name  string `json:",omitempty"` // the tag Name
-	State string // EC2's, such as "running"
-	Image string // the AMI's ID
+	ID    string `json:"id"`
+	Name  string `json:"name,omitempty"` // the tag Name
+	State string `json:"state"`          // EC2's, such as "running"
+	Image string `json:"image"`          // the AMI's ID
 	// PrivateAddress and PublicAddress are reachable from this host.
-	PrivateAddress string `json:",omitempty"`
-	PublicAddress  string `json:",omitempty"`
+	PrivateAddress string `json:"private_address,omitempty"`
+	PublicAddress  string `json:"public_address,omitempty"`
 }
 
 // ImageStatus is an AMI.
 type ImageStatus struct {
-	ID    string
-	Name  string
-	State string
+	ID    string `json:"id"`
+	Name  string `json:"name"`
+	State string `json:"state"`
 }
 
 // Status returns what the folder's cloud is, and, where it runs, what it holds.

@@ -80,9 +80,9 @@ type ReleaseOptions struct {
 type Result struct {
 	rollout.Result
 	// Report is what was seen of it, also of one that failed; nil where nothing happened that could be reported.
-	Report *report.Report
+	Report *report.Report `json:"-"`
 	// Page is the file of the report's HTML page; empty without a report.
-	Page string
+	Page string `json:"page,omitempty"`
 }
 
 // Release rolls an image out, the one of the options or one that it bakes. Errors are those of rollout.Roller.Run and of

@@ -26,9 +26,9 @@ import (
 
 // Release is what is rolled out.
 type Release struct {
-	Name   string // what the service answers in X-Release
-	AMIID  string // the application AMI
-	Commit string // the commit it was made from; may be empty
+	Name   string `json:"name"`   // what the service answers in X-Release
+	AMIID  string `json:"image"`  // the application AMI
+	Commit string `json:"commit"` // the commit it was made from; may be empty
 }
 
 // Observation is what a look at the fleet and its refresh showed.
@@ -74,15 +74,15 @@ func newRoller(c clients, o Options) *Roller {
 
 // Result is a finished rollout.
 type Result struct {
-	URL             string
-	Release         Release
-	TemplateVersion TemplateVersion
-	Instances       int
-	Replaced        bool // false where the fleet ran the release already
+	URL             string          `json:"url"` // empty for a worker
+	Release         Release         `json:"release"`
+	TemplateVersion TemplateVersion `json:"template_version"`
+	Instances       int             `json:"instances"`
+	Replaced        bool            `json:"replaced"` // false where the fleet ran the release already
 
 	// Unseen is why the release was not asked through the load balancer, and the health of its targets decided: that cannot
 	// be reached from here. Empty where it was asked.
-	Unseen string
+	Unseen string `json:"unseen,omitempty"`
 }
 
 // step is a way from what a fleet runs to a release.

@@ -173,7 +173,7 @@ func printSaved(w io.Writer, all []savedCloud) error {
 	t := table(w)
 	fmt.Fprintln(t, "\nSAVED AS\tACCOUNT\tREGION\tTIME")
 	for _, s := range all {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", s.Name, s.AccountID, s.Region, s.SavedCloud.Saved.Local().Format(time.DateTime))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", s.Name, s.AccountID, s.Region, s.Saved.Local().Format(time.DateTime))
 	}
 	return t.Flush()
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"io"
 	"os"
 	"os/user"
 	"strings"
@@ -28,13 +29,14 @@ func Prod(ctx context.Context,
 	image *string, // roll out this AMI, which "app" baked, and bake nothing
 	wait *bool, // queue behind a rollout that is under way
 	cancelOnInterrupt *bool, // on a signal go back, instead of leaving the rollout to AWS
+	json *bool, // print JSON
 ) error {
 	return runPipeline(ctx, func(ctx context.Context, p *project, line *pipeline.Pipeline) error {
 		result, err := line.Release(ctx, pipeline.ReleaseOptions{Image: value(image), Wait: value(wait), CancelOnInterrupt: value(cancelOnInterrupt)})
 		if err = errors.Join(err, summarizeReport(result)); err != nil {
 			return err
 		}
-		return printLine(p.out, where(result), setOutput("url", result.URL))
+		return errors.Join(show(p.out, json, result, printWhere), setOutput("url", result.URL))
 	})
 }
 
@@ -44,26 +46,42 @@ func Prod(ctx context.Context,
 // release serves but its CodeDeploy deployment failed.
 func Rollback(ctx context.Context,
 	to *string, // the release to go back to
+	json *bool, // print JSON
 ) error {
 	return runPipeline(ctx, func(ctx context.Context, p *project, line *pipeline.Pipeline) error {
 		result, err := line.Rollback(ctx, value(to))
-		return printLine(p.out, where(result), errors.Join(err, summarizeReport(result)))
+		if err := errors.Join(err, summarizeReport(result)); err != nil {
+			return err
+		}
+		return show(p.out, json, result, printWhere)
 	})
 }
 
 // Url prints the URL of the load balancer.
-func Url(ctx context.Context) error { //nolint:revive // mage makes "url" of it
+func Url(ctx context.Context, //nolint:revive // mage makes "url" of it
+	json *bool, // print JSON
+) error {
 	return runPipeline(ctx, func(ctx context.Context, p *project, line *pipeline.Pipeline) error {
 		fleet, err := line.Fleet(ctx)
 		if err == nil && fleet.URL == "" {
 			err = errors.New("a worker has no URL: service { port = 0 }")
 		}
-		return printLine(p.out, fleet.URL, err)
+		if err != nil {
+			return err
+		}
+		return show(p.out, json, serving{fleet.URL}, func(w io.Writer, s serving) error { return printLine(w, s.URL, nil) })
 	})
 }
 
-// where is the URL at which a release serves, or its name where it serves at none.
-func where(r pipeline.Result) string { return cmp.Or(r.URL, r.Release.Name) }
+// serving is where a service answers.
+type serving struct {
+	URL string `json:"url"`
+}
+
+// printWhere prints the URL at which a release serves, or its name where it serves at none.
+func printWhere(w io.Writer, r pipeline.Result) error {
+	return printLine(w, cmp.Or(r.URL, r.Release.Name), nil)
+}
 
 // Status shows the release that is live and the fleet.
 //

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/ingot-build/ingot/pkg/localcloud"
 	"github.com/ingot-build/ingot/pkg/progress"
@@ -23,13 +24,15 @@ var validSavedName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
 // localStatus is what local:status shows.
 type localStatus struct {
 	localcloud.CloudStatus
-	Saved []savedCloud `json:",omitempty"`
+	Saved []savedCloud `json:"saved,omitempty"`
 }
 
 // savedCloud is a cloud that local:save saved.
 type savedCloud struct {
-	Name string
-	localcloud.SavedCloud
+	Name      string    `json:"name"`
+	AccountID string    `json:"account_id"`
+	Region    string    `json:"region"`
+	Saved     time.Time `json:"saved"`
 }
 
 func (p *project) localStatus(ctx context.Context) (localStatus, error) {
@@ -56,7 +59,7 @@ func (p *project) savedClouds() ([]savedCloud, error) {
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, savedCloud{entry.Name(), saved})
+		all = append(all, savedCloud{entry.Name(), saved.AccountID, saved.Region, saved.Saved})
 	}
 	return all, nil
 }
