@@ -33,6 +33,12 @@ import (
 
 func main() {
 	args := os.Args[1:]
+	if root := rootOf("."); !hasMagefiles(".") && root != "" && len(args) > 0 && args[0] != "init" { // in a folder of a repository's
+		if err := os.Chdir(root); err != nil {
+			fmt.Fprintln(os.Stderr, "Error:", err)
+			os.Exit(1)
+		}
+	}
 	if !hasMagefiles(".") {
 		if err := begin(args); err != nil {
 			fmt.Fprintln(os.Stderr, "Error:", err)
@@ -64,6 +70,18 @@ func main() {
 	os.Exit(1)
 }
 
+// rootOf is the nearest folder above one that has settings and magefiles; empty where there is none.
+func rootOf(dir string) string {
+	dir, err := filepath.Abs(dir)
+	for err == nil && dir != filepath.Dir(dir) {
+		dir = filepath.Dir(dir)
+		if _, err := os.Stat(filepath.Join(dir, "ingot.hcl")); err == nil && hasMagefiles(dir) {
+			return dir
+		}
+	}
+	return ""
+}
+
 // hasMagefiles tells whether there is something to compile in a folder.
 func hasMagefiles(dir string) bool {
 	if info, err := os.Stat(filepath.Join(dir, "magefiles")); err == nil && info.IsDir() {
@@ -82,7 +100,7 @@ func begin(args []string) error {
 		os.Exit(mage.Main())
 	}
 	if len(args) == 0 || args[0] != "init" {
-		return errors.New("there are no targets in this folder: run \"go tool mage init\" here, or work in the one that has ingot.hcl")
+		return errors.New("there are no targets here, nor in a folder above: begin with \"go tool mage init\"")
 	}
 	flags := flag.NewFlagSet("init", flag.ContinueOnError)
 	app := flags.String("app", "", "the application's `name`; the folder's by default")

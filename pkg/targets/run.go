@@ -49,17 +49,18 @@ func Run(ctx context.Context, body func(context.Context, *config.Config) error) 
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	defer signal.Stop(signals)
-	ended := ctx.Done() // ctx itself is replaced below
-	go func() {
-		select {
-		case s := <-signals:
-			cancel(interrupted{s.(syscall.Signal)})
-		case <-ended:
-		}
-	}()
 	if progress.FromContext(ctx) == nil {
 		ctx = progress.NewContext(ctx, progress.New(os.Stderr))
 	}
+	go func() {
+		select {
+		case s := <-signals:
+			i := interrupted{s.(syscall.Signal)}
+			progress.Note(ctx, "%v; clearing up", i) // which may take a while
+			cancel(i)
+		case <-ctx.Done():
+		}
+	}()
 	if err := checkArguments(); err != nil {
 		return err
 	}
