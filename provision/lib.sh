@@ -49,6 +49,38 @@ install_tree() {
   done < <(find "$1" \( -type f -o -type l \) -printf '%P\0' | sort -z)
 }
 
+# packages_in FILE lists the packages that FILE names, one a line, comments aside.
+packages_in() { sed 's/#.*//' "$1" | tr -s '[:space:]' '\n' | grep . || true; }
+
+# install_packages PACKAGE… installs those of the Debian packages that are not.
+install_packages() {
+  local missing=() package
+  for package in "$@"; do
+    [[ $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) == installed ]] || missing+=("$package")
+  done
+  [[ ${#missing[@]} -gt 0 ]] || return 0
+
+  export DEBIAN_FRONTEND=noninteractive
+  update_package_lists
+  # A machine that dies half-way never becomes an image, so dpkg need not sync every file. A configuration file that is there already
+  # is one of root/, and stays.
+  apt-get install -qq --no-install-recommends -o Dpkg::Options::=--force-unsafe-io -o Dpkg::Options::=--force-confold \
+    -o Dpkg::Use-Pty=0 "${missing[@]}"
+}
+
+# apt waits for the lock of the package database (DPkg::Lock::Timeout), but not for that of the lists.
+update_package_lists() {
+  local attempt
+  for attempt in {1..12}; do
+    if apt-get update -qq --error-on=any; then
+      return
+    fi
+    printf 'provision: package lists: attempt %d of 12\n' "$attempt" >&2
+    sleep 5
+  done
+  die "cannot fetch the package lists"
+}
+
 # compiled is where the base stage leaves the compiled standard library. The app stage copies it into an empty build cache: that
 # is most of what the first build takes.
 # shellcheck disable=SC2034 # read by the stages

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -24,6 +25,9 @@ const (
 	pollingDelay    = 2 * time.Second
 	pollingAttempts = 900
 )
+
+// sizeLine is what the seal stage says of the image's size.
+var sizeLine = regexp.MustCompile(`^provision: the image holds (.+)$`)
 
 // build has Packer make the image.
 func (b *Baker) build(ctx context.Context, stage *progress.Stage, own *run, dead []*run, i Image, fingerprint string) (image ami.Image, err error) {
@@ -62,15 +66,22 @@ func (b *Baker) build(ctx context.Context, stage *progress.Stage, own *run, dead
 		variables.SubnetID, variables.VPCID, variables.AssociatePublicIP = m.network.SubnetID, m.network.VPCID, &m.network.Public
 	}
 	building := progress.Start(stage.Inside(ctx), "build with Packer")
+	size := ""
 	artifact, err := m.builder.Build(ctx, packer.Build{
 		Templates: b.options.Templates, Name: string(i.stage()), Folder: own.folder, Lock: own.lock, Env: m.env, KMSKey: i.KMSKey,
-		Progress:  func(step string) { building.Update("%s", step) },
+		Progress: func(step string) { building.Update("%s", step) },
+		Said: func(line string) {
+			if found := sizeLine.FindStringSubmatch(line); found != nil {
+				size = found[1]
+			}
+		},
 		Variables: variables,
 	})
-	building.End(&err)
 	if err != nil {
+		building.Fail(err)
 		return ami.Image{}, b.explain(ctx, err, own, m)
 	}
+	building.Done("%s", size)
 	image, err = b.awaitFinished(ctx, artifact.AMIs[b.cfg.Region], own.id)
 	made = image.State != "failed"
 	if err != nil {

@@ -35,6 +35,8 @@ type Build struct {
 
 	// Progress is told what Packer does now, in a few words. It may be nil.
 	Progress func(step string)
+	// Said is told each line that the provisioning script writes. It may be nil.
+	Said func(line string)
 
 	// Lock is a file that Packer has open for as long as it lives, which may be longer than this process. It may be nil.
 	Lock *os.File
@@ -193,6 +195,7 @@ func (p *Packer) run(ctx context.Context, b Build) error {
 		c.Files = []*os.File{b.Lock}
 	}
 	said := newOutput(b.Progress)
+	said.said = b.Said
 	ended := make(chan struct{})
 	followed := make(chan error, 1)
 	go func() { followed <- followFile(b.log(), said, ended) }()

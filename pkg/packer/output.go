@@ -15,7 +15,8 @@ const lastLines = 15
 type output struct {
 	lines.Writer
 	progress func(step string)
-	last     []string // of the present provisioner, or before the clean-up began
+	said     func(line string) // by the script; may be nil
+	last     []string          // of the present provisioner, or before the clean-up began
 	cleaning bool
 	reason   []string
 	reading  bool // the lines of the reason follow
@@ -85,6 +86,9 @@ func (o *output) line(line string) {
 	}
 	if step == "" {
 		o.remember(text)
+		if o.said != nil {
+			o.said(text)
+		}
 	}
 }
 

@@ -158,7 +158,7 @@ func TestStages(t *testing.T) {
 	t.Run("inputs", func(t *testing.T) {
 		for _, test := range []struct{ input, want string }{
 			{"RELEASE=", `RELEASE="" is not a name`}, {"RELEASE=a b", `RELEASE="a b" is not`}, {"RELEASE=$(id)", `RELEASE="$(id)" is not`},
-			{"PORT=http", `PORT="http" is not a port`}, {"PORT=65536", `PORT="65536" is not a port`}, {"PORT=0", `PORT="0" is not a port`},
+			{"PORT=http", `PORT="http" is not a port`}, {"PORT=65536", `PORT="65536" is not a port`}, {"PORT=00", `PORT="00" is not a port`}, {"START_WITHIN=1m", `START_WITHIN="1m" is not a number of seconds`},
 			{"HEALTH=healthz", `HEALTH="healthz" is not a URL path`}, {"HEALTH=/a\nb", "is not a URL path"},
 			{"PACKAGE=cmd/x", `PACKAGE="cmd/x" is not a path`}, {"PACKAGE=./$(id)", `PACKAGE="./$(id)" is not a path`},
 			{"SOURCE=/nowhere", `SOURCE="/nowhere" has neither a go.mod nor an executable named build`},
@@ -287,6 +287,25 @@ printf '[Service]\nExecStart=/usr/bin/sleep infinity\n[Install]\nWantedBy=multi-
 		if got := m.mustFail(t, perl, e...); got != "" {
 			t.Errorf("message %q", got)
 		}
+		m.must(t, `cd /srv/perl && cat >build <<'END'
+#!/bin/sh
+set -eu
+hello >"$OUT/greeting"
+install -m 755 server.pl "$OUT/bin/service"
+END
+printf 'hello # says it\n' >/srv/perl-provision/app/build-packages
+printf '[Service]\nExecStart=/usr/bin/sleep infinity\n[Install]\nWantedBy=multi-user.target\n' >/srv/perl-provision/app/root/etc/systemd/system/worker.service`)
+		packages := m.must(t, "dpkg-query -W")
+		// A bake has no cache.
+		m.must(t, perl, append(e, "CACHE=")...)
+		if got := m.must(t, "ingot-check; cat /opt/app/greeting"); got != "Hello, world!" {
+			t.Errorf("it was built with %q", got)
+		}
+		if diff := cmp.Diff(packages, m.must(t, "dpkg-query -W")); diff != "" {
+			t.Errorf("what the build needed is still there:\n%s", diff)
+		}
+		m.must(t, perl, append(e, "CACHE=/srv/cache")...)
+		m.must(t, "hello && apt-get purge -qq hello")
 		m.must(t, "systemctl disable --now --quiet worker.service tick.timer; rm /etc/systemd/system/{worker.service,tick.service,tick.timer,template@.service}; systemctl daemon-reload; systemctl reset-failed; "+app, env()...)
 		m.must(t, "ingot-check")
 	})

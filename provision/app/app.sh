@@ -2,6 +2,9 @@
 # Stage app: builds the service from source, installs and starts it, and with it every unit below root/etc/systemd/system that has an
 # [Install] section. A build that fails leaves what runs as it is.
 #
+# The Debian packages that the file build-packages beside this script names, one a line, are there for the build. Where CACHE is not set,
+# as in a bake, they are removed again before the service starts, with all that they brought.
+#
 # Reads: RELEASE  name of the release, which the service answers in X-Release
 #        PORT     where the service listens; 0 for a worker, which listens nowhere
 #        HEALTH   path that answers 200 once the service can serve
@@ -39,11 +42,13 @@ main() {
   install -d "$place"
   work=$(mktemp -d "$place/.build.XXXXXX")
   install -d "$work/app/bin"
+  [[ ! -f $here/build-packages ]] || add_build_packages
   if [[ -f $SOURCE/build ]]; then
     build
   else
     build_go
   fi
+  [[ ! -f $work/packages || -n ${CACHE:-} ]] || remove_build_packages
   own_units >"$work/units"
   printf 'RELEASE="%s"\nPORT="%s"\nHEALTH="%s"\nSTART_WITHIN="%s"\n' "$RELEASE" "$PORT" "$HEALTH" "${START_WITHIN:-30}" >"$work/release"
 
@@ -56,6 +61,22 @@ main() {
   )
   start "$changed"
 }
+
+add_build_packages() {
+  local -a wanted
+  mapfile -t wanted < <(packages_in "$here/build-packages")
+  installed_packages >"$work/packages"
+  install_packages "${wanted[@]}" >&2
+}
+
+# remove_build_packages removes what was not there before.
+remove_build_packages() {
+  local -a added
+  mapfile -t added < <(installed_packages | comm -13 "$work/packages" -)
+  [[ ${#added[@]} -eq 0 ]] || apt-get purge -qq -o Dpkg::Use-Pty=0 "${added[@]}" >&2
+}
+
+installed_packages() { dpkg-query -W -f '${Package} ${db:Status-Status}\n' | sed -n 's/ installed$//p' | sort; }
 
 # build has the source build itself.
 build() (

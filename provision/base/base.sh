@@ -24,7 +24,7 @@ elif [[ ! -e $here/no-go ]]; then
   packages+=(golang-go)
 fi
 if [[ -f $here/packages ]]; then
-  mapfile -t -O "${#packages[@]}" packages < <(sed 's/#.*//' "$here/packages" | tr -s '[:space:]' '\n' | grep . || true)
+  mapfile -t -O "${#packages[@]}" packages < <(packages_in "$here/packages")
 fi
 
 # Compiled here once, so that no release waits for it: what services usually import, with all that it imports itself.
@@ -40,7 +40,7 @@ main() {
 
   wait_for_cloud_init
   install_tree "$here/root"
-  install_packages
+  install_packages "${packages[@]}"
   [[ -z ${CODEDEPLOY_AGENT:-} ]] || install_agent
   [[ ! -f $here/go.zip ]] || install_go
   [[ -e $here/no-go ]] || compile_standard_library
@@ -61,34 +61,6 @@ wait_for_cloud_init() {
   cloud-init status --wait >/dev/null || status=$?
   # 2 means done, with warnings.
   [[ $status -eq 0 || $status -eq 2 ]] || die "cloud-init did not finish: $(cloud-init status --long 2>&1)"
-}
-
-install_packages() {
-  local missing=() package
-  for package in "${packages[@]}"; do
-    [[ $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) == installed ]] || missing+=("$package")
-  done
-  [[ ${#missing[@]} -gt 0 ]] || return 0
-
-  export DEBIAN_FRONTEND=noninteractive
-  update_package_lists
-  # A machine that dies half-way never becomes an image, so dpkg need not sync every file. A configuration file that is there already
-  # is one of root/, and stays.
-  apt-get install -qq --no-install-recommends -o Dpkg::Options::=--force-unsafe-io -o Dpkg::Options::=--force-confold \
-    -o Dpkg::Use-Pty=0 "${missing[@]}"
-}
-
-# apt waits for the lock of the package database (DPkg::Lock::Timeout), but not for that of the lists.
-update_package_lists() {
-  local attempt
-  for attempt in {1..12}; do
-    if apt-get update -qq --error-on=any; then
-      return
-    fi
-    printf 'provision: package lists: attempt %d of 12\n' "$attempt" >&2
-    sleep 5
-  done
-  die "cannot fetch the package lists"
 }
 
 # install_go installs the Go of go.zip, in which everything is below golang.org/toolchain@VERSION, no file is executable and none may be

@@ -30,6 +30,15 @@ main() {
   remove_logs
   empty /tmp /var/tmp
   check
+  size
+}
+
+# size says how large what will be the image is, as far as somebody decided on it.
+size() {
+  local packages kilobytes own
+  read -r packages kilobytes < <(dpkg-query -W -f '${Installed-Size}\n' | awk '{ sum += $1 } END { print NR, sum }')
+  own=$(du -skxc /opt /usr/local | awk 'END { print $1 }')
+  printf 'provision: the image holds %d packages of %d MB, and %d MB in /opt and /usr/local\n' "$packages" $((kilobytes / 1024)) $((own / 1024))
 }
 
 # keys prints every file that lets somebody log in, and the machine's own keys.
