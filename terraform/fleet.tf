@@ -25,6 +25,7 @@ resource "aws_launch_template" "app" {
 
     ebs {
       volume_type           = "gp3"
+      volume_size           = var.disk_size
       encrypted             = true
       delete_on_termination = true
     }
@@ -95,6 +96,7 @@ resource "aws_autoscaling_group" "app" {
     aws_route.internet,
     aws_route_table_association.public,
     aws_vpc_security_group_egress_rule.https,
+    aws_vpc_security_group_egress_rule.more,
     aws_vpc_security_group_egress_rule.to_service,
     aws_vpc_security_group_ingress_rule.from_load_balancer,
   ]

@@ -71,3 +71,14 @@ resource "aws_vpc_security_group_egress_rule" "https" {
   from_port         = 443
   to_port           = 443
 }
+
+resource "aws_vpc_security_group_egress_rule" "more" {
+  for_each = { for port in var.egress_ports : tostring(port) => port }
+
+  security_group_id = aws_security_group.instance.id
+  description       = "What the service uses"
+  cidr_ipv4         = "0.0.0.0/0"
+  ip_protocol       = "tcp"
+  from_port         = each.value
+  to_port           = each.value
+}

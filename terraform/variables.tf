@@ -247,6 +247,24 @@ variable "client_cidrs" {
   }
 }
 
+variable "egress_ports" {
+  description = "TCP ports of everybody that instances may reach, beside 443."
+  type        = set(number)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for port in var.egress_ports : port >= 1 && port <= 65535 && floor(port) == port && port != 443])
+    error_message = "egress_ports holds whole numbers from 1 to 65535; 443 is among them already."
+  }
+}
+
+variable "disk_size" {
+  description = "GiB of the instances' root volumes; null for the image's."
+  type        = number
+  default     = null
+}
+
 variable "cidr" {
   description = "IPv4 range of the VPC, /16 to /24. Its first two quarters become the two public subnets."
   type        = string

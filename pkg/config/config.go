@@ -103,6 +103,11 @@ type Fleet struct {
 	Max            int    `hcl:"max,optional" tfvar:"max_size"`                    // instances
 	CertificateARN string `hcl:"certificate_arn,optional" tfvar:"certificate_arn"` // ACM certificate; with it the load balancer speaks HTTPS
 	Domain         string `hcl:"domain,optional"`                                  // host name that leads to the load balancer; a certificate needs one
+
+	CPUTarget   int      `hcl:"cpu_target,optional" tfvar:"cpu_target,unless zero"`     // percent of average CPU that scaling aims at, 10–90; 0 for 60
+	DiskSize    int      `hcl:"disk_size,optional" tfvar:"disk_size,unless zero"`       // GiB of the instances' root volumes; 0 for the image's
+	ClientCIDRs []string `hcl:"client_cidrs,optional" tfvar:"client_cidrs,unless zero"` // who may reach the load balancer; none for everybody
+	EgressPorts []int    `hcl:"egress_ports,optional" tfvar:"egress_ports,unless zero"` // TCP ports that instances may reach, beside 443
 }
 
 // Rollout says how instances are replaced.

@@ -2,6 +2,7 @@ package config
 
 import (
 	"reflect"
+	"strings"
 	"time"
 )
 
@@ -9,7 +10,8 @@ import (
 const tfvarTag = "tfvar"
 
 // TerraformVariables returns what the settings say of the stack in terraform/: the value of each field that has a tag
-// "tfvar", by the variable that the tag names. Durations are whole seconds.
+// "tfvar", by the variable that the tag names. Durations are whole seconds. Of a setting with "unless zero" the configuration, or a file
+// of variables beside it, decides where the settings say nothing.
 func (c *Config) TerraformVariables() map[string]any {
 	variables := map[string]any{}
 	collectVariables(variables, reflect.ValueOf(c).Elem())
@@ -18,7 +20,8 @@ func (c *Config) TerraformVariables() map[string]any {
 
 func collectVariables(variables map[string]any, settings reflect.Value) {
 	for field, value := range settings.Fields() {
-		if name := field.Tag.Get(tfvarTag); name != "" {
+		name, unlessZero, _ := strings.Cut(field.Tag.Get(tfvarTag), ",")
+		if name != "" && (unlessZero == "" || !value.IsZero()) {
 			variables[name] = variable(value.Interface())
 		}
 		if value.Kind() == reflect.Pointer && !value.IsNil() {

@@ -57,6 +57,9 @@ var (
 // architectures are the ones that EC2 has Debian images for, by EC2's names.
 var architectures = []string{"x86_64", "arm64"}
 
+// maxDisk is the largest gp3 volume in GiB that every region has: https://docs.aws.amazon.com/ebs/latest/userguide/general-purpose.html
+const maxDisk = 16384
+
 // maxInstances keeps a slip of the finger from buying a data centre; the quota of a new account is far below it.
 const maxInstances = 1000
 
@@ -126,6 +129,10 @@ func (c *Config) validate(at position, durations map[string]string) hcl.Diagnost
 	check(instancePattern.MatchString(c.Fleet.InstanceType), "fleet.instance_type", c.Fleet.InstanceType, `an instance type such as "t3.micro"`)
 	check(c.Fleet.Min >= 1 && c.Fleet.Min <= maxInstances, "fleet.min", c.Fleet.Min, fmt.Sprintf("1 to %d", maxInstances))
 	check(c.Fleet.Max >= c.Fleet.Min && c.Fleet.Max <= maxInstances, "fleet.max", c.Fleet.Max, fmt.Sprintf("fleet.min (%d) to %d", c.Fleet.Min, maxInstances))
+	check(c.Fleet.CPUTarget == 0 || c.Fleet.CPUTarget >= 10 && c.Fleet.CPUTarget <= 90, "fleet.cpu_target", c.Fleet.CPUTarget, "10 to 90 percent")
+	check(c.Fleet.DiskSize >= 0 && c.Fleet.DiskSize <= maxDisk, "fleet.disk_size", c.Fleet.DiskSize, fmt.Sprintf("1 to %d GiB, no less than the image's, or 0 for that", maxDisk))
+	check(!slices.ContainsFunc(c.Fleet.ClientCIDRs, func(cidr string) bool { return !isRange(cidr) }), "fleet.client_cidrs", c.Fleet.ClientCIDRs, `IPv4 address blocks such as "203.0.113.0/24"`)
+	check(!slices.ContainsFunc(c.Fleet.EgressPorts, func(port int) bool { return port < 1 || port > 65535 || port == 443 }), "fleet.egress_ports", c.Fleet.EgressPorts, "ports from 1 to 65535; 443 is among them already")
 	check(certPattern.MatchString(c.Fleet.CertificateARN), "fleet.certificate_arn", c.Fleet.CertificateARN, "the ARN of an ACM certificate, or nothing")
 	check(domainPattern.MatchString(c.Fleet.Domain), "fleet.domain", c.Fleet.Domain, `a host name such as "www.example.com", or nothing`)
 	check(c.Fleet.CertificateARN == "" || c.Fleet.Domain != "", "fleet.domain", c.Fleet.Domain, "the host name of fleet.certificate_arn")
@@ -176,6 +183,12 @@ func isTiny(instanceType string) bool {
 // the a1 family.
 func isARM(instanceType string) bool {
 	return regexp.MustCompile(`^([a-z]+[0-9]+[a-z]*g|a1\.)`).MatchString(instanceType)
+}
+
+// isRange tells whether text is a block of IPv4 addresses.
+func isRange(text string) bool {
+	prefix, err := netip.ParsePrefix(text)
+	return err == nil && prefix.Addr().Is4() && prefix == prefix.Masked()
 }
 
 // isCIDR tells whether text is a block of some addresses, but not of all.

@@ -84,6 +84,11 @@ func (i *infrastructure) apply(ctx context.Context, yes bool) error {
 	if err != nil {
 		return err
 	}
+	if plan.Changed {
+		if plan, err = i.adopt(ctx, plan); err != nil {
+			return err
+		}
+	}
 	if lost := plan.Destroys(); len(lost) > 0 && !yes {
 		for _, c := range lost {
 			fmt.Fprintln(i.out, c)
@@ -91,15 +96,35 @@ func (i *infrastructure) apply(ctx context.Context, yes bool) error {
 		return fmt.Errorf("%s: nothing was changed; to destroy that, and to do the rest: mage infra:apply -yes", plan.Summary())
 	}
 	if plan.Changed {
-		if err := i.checkKnown(ctx, plan.Creates("aws_autoscaling_group.app")); err != nil {
-			return err
-		}
 		if err := i.stack.Apply(ctx, plan); err != nil {
 			return err
 		}
 	}
 	i.noteDomain(ctx)
 	return errors.Join(i.pipeline.RepairGate(ctx), i.noteRoles(ctx))
+}
+
+// adopt returns a plan that makes nothing which there is already: what an apply that was killed had begun, and could not write into the
+// state, comes into it. Names that are somebody else's, and infrastructure that another state knows, are refused before anything is made.
+func (i *infrastructure) adopt(ctx context.Context, plan *terraform.Plan) (*terraform.Plan, error) {
+	knowsNothing := plan.Creates("aws_vpc.app")
+	if err := i.checkKnown(ctx, knowsNothing && plan.Creates("aws_autoscaling_group.app")); err != nil {
+		return nil, err
+	}
+	existing, err := terraform.FindExisting(ctx, i.account.Config, i.account.id, i.App, plan)
+	if err != nil || len(existing) == 0 {
+		return plan, err
+	}
+	if knowsNothing {
+		return nil, i.unknownError(existing[0].What)
+	}
+	for _, x := range existing {
+		progress.Note(ctx, "the %s is there already and has this application's tag: it is adopted", x.What)
+	}
+	if err := i.stack.Adopt(existing); err != nil {
+		return nil, err
+	}
+	return i.stack.Plan(ctx)
 }
 
 // noteDomain says which DNS record the service's domain wants, as long as it does not lead to the load balancer. It also

@@ -5,6 +5,7 @@ package targets_test
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -34,8 +35,48 @@ func TestIntegrationInfraEverything(t *testing.T) {
 		stateKey = "ingot/hello/us-west-1.tfstate"
 	)
 
+	t.Run("a name that is taken", func(t *testing.T) {
+		c := newClone(t) // has a cloud with nothing in it
+		c.must(t, "local")
+		c.aws(t, "@", "deploy", "create-application", "--application-name", "hello")
+		const want = `names that are taken, by what has no tag ingot:app=hello: CodeDeploy application "hello"`
+		if _, said, err := c.run(t, "local", "infra:apply"); err == nil || !strings.Contains(said, want) {
+			t.Errorf("%v, want %s\n%s", err, want, said)
+		}
+		if n := c.aws(t, "length(Vpcs[?IsDefault==`false`])", "ec2", "describe-vpcs"); n != "0" {
+			t.Errorf("%s VPCs were made before it was said", n)
+		}
+	})
+
 	t.Run("state on this machine", func(t *testing.T) {
 		c.must(t, "local", "infra:apply")
+		if out := c.must(t, "local", "infra:plan"); out != "no changes" {
+			t.Errorf("infra:plan printed %q", out)
+		}
+	})
+	if t.Failed() {
+		return
+	}
+
+	t.Run("an apply that was killed", func(t *testing.T) {
+		// What it had made and could not write down any more, of every kind that has its name only once.
+		states, err := filepath.Glob(filepath.Join(c.dir, ".ingot", "[0-9]*", "*", "terraform.tfstate"))
+		if err != nil || len(states) != 1 {
+			t.Fatalf("states %q, %v", states, err)
+		}
+		lost := []string{
+			"aws_lb.app[0]", "aws_launch_template.app", "aws_autoscaling_group.app", "aws_codedeploy_app.app[0]", "aws_codedeploy_deployment_group.app[0]",
+			"aws_ssm_parameter.revisions[0]", "aws_security_group.instance", "aws_security_group.load_balancer[0]",
+		}
+		forget := exec.Command("terraform", append([]string{"state", "rm", "-state=" + states[0], "-backup=" + filepath.Join(t.TempDir(), "backup")}, lost...)...)
+		forget.Dir = t.TempDir()
+		if out, err := forget.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		_, said, err := c.run(t, "local", "infra:apply")
+		if err != nil || strings.Count(said, "it is adopted") != len(lost) {
+			t.Fatalf("%v\n%s", err, said)
+		}
 		if out := c.must(t, "local", "infra:plan"); out != "no changes" {
 			t.Errorf("infra:plan printed %q", out)
 		}

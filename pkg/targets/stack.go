@@ -117,9 +117,14 @@ func (i *infrastructure) checkKnown(ctx context.Context, nothingKnown bool) erro
 	if err != nil {
 		return nil //nolint:nilerr // there is none, or none that works: Terraform's business
 	}
+	return i.unknownError(fmt.Sprintf("Auto Scaling group %q", fleet.Group))
+}
+
+// unknownError says that something of this application's is there which the state does not know.
+func (i *infrastructure) unknownError(what string) error {
 	where := "a file on another machine, or in a bucket that state { bucket } in ingot.hcl should name"
 	if i.State.Bucket != "" {
 		where = "in another bucket, or still a file on the machine that ran infra:apply so far, where the next one moves it"
 	}
-	return fmt.Errorf("the Auto Scaling group %q is there, and Terraform's state knows nothing of it: the state that does is %s", fleet.Group, where)
+	return fmt.Errorf("the %s is there, and Terraform's state knows nothing of it: the state that does is %s", what, where)
 }

@@ -165,16 +165,20 @@ func configureBucket(ctx context.Context, client bucketMaker, name, region strin
 	return nil
 }
 
-// tlsOnlyPolicy is the policy of a bucket that answers nobody without TLS.
-func tlsOnlyPolicy(name, region string) (string, error) {
-	partition := "aws"
+// partition is the part of AWS that a region is in, as ARNs name it.
+func partition(region string) string {
 	switch {
 	case strings.HasPrefix(region, "cn-"):
-		partition = "aws-cn"
+		return "aws-cn"
 	case strings.HasPrefix(region, "us-gov-"):
-		partition = "aws-us-gov"
+		return "aws-us-gov"
 	}
-	arn := "arn:" + partition + ":s3:::" + name
+	return "aws"
+}
+
+// tlsOnlyPolicy is the policy of a bucket that answers nobody without TLS.
+func tlsOnlyPolicy(name, region string) (string, error) {
+	arn := "arn:" + partition(region) + ":s3:::" + name
 	data, err := json.Marshal(map[string]any{
 		"Version": "2012-10-17",
 		"Statement": []any{map[string]any{

@@ -38,6 +38,7 @@ const (
 	Replace Action = "replace"
 	Delete  Action = "delete"
 	Forget  Action = "forget" // leaves the state, stays in the cloud
+	Import  Action = "import" // is in the cloud, comes into the state, and changes no more than that
 )
 
 // Change is what happens to one resource.
@@ -49,7 +50,7 @@ type Change struct {
 
 // String writes the change as Terraform marks it: "+ aws_lb.app", "~ aws_lb.app (idle_timeout)".
 func (c Change) String() string {
-	mark := map[Action]string{Create: "+", Update: "~", Replace: "-/+", Delete: "-", Forget: "."}[c.Action]
+	mark := map[Action]string{Create: "+", Update: "~", Replace: "-/+", Delete: "-", Forget: ".", Import: "<"}[c.Action]
 	text := mark + " " + c.Address
 	if len(c.Fields) > 0 {
 		text += " (" + strings.Join(c.Fields, ", ") + ")"
@@ -71,6 +72,8 @@ func (p *Plan) Summary() string {
 	switch {
 	case len(parts) > 0:
 		return strings.Join(parts, ", ")
+	case slices.ContainsFunc(p.Changes, func(c Change) bool { return c.Action == Import }):
+		return "resources are adopted"
 	case p.Changed:
 		return "only outputs change"
 	default:
@@ -178,6 +181,8 @@ func newPlan(shown *tfjson.Plan) *Plan {
 			p.Destroy++
 		case actions.Forget():
 			c.Action = Forget
+		case resource.Change.Importing != nil:
+			c.Action = Import
 		default: // no-op, read
 			continue
 		}

@@ -80,6 +80,7 @@ func TestMovedIsNoChange(t *testing.T) {
 	}{
 		"moved":            {`"resource_changes": [{"address": "aws_lb.app[0]", "previous_address": "aws_lb.app", "change": {"actions": ["no-op"]}}], "output_changes": {"url": {"actions": ["no-op"]}}`, false, "no changes"},
 		"moved and output": {`"resource_changes": [{"address": "aws_lb.app[0]", "previous_address": "aws_lb.app", "change": {"actions": ["no-op"]}}], "output_changes": {"url": {"actions": ["update"]}}`, true, "only outputs change"},
+		"adopted":          {`"resource_changes": [{"address": "aws_lb.app[0]", "change": {"actions": ["no-op"], "importing": {"id": "arn"}}}]`, true, "resources are adopted"},
 		"moved, changed":   {`"resource_changes": [{"address": "aws_lb.app[0]", "previous_address": "aws_lb.app", "change": {"actions": ["update"]}}]`, true, "1 to change"},
 	} {
 		var shown tfjson.Plan

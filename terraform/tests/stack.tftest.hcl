@@ -164,6 +164,25 @@ run "only_the_load_balancer_reaches_instances" {
   }
 }
 
+run "a_fleet_of_ones_own" {
+  command = plan
+
+  variables {
+    disk_size    = 20
+    egress_ports = [5432, 6379]
+  }
+
+  assert {
+    condition     = aws_launch_template.app.block_device_mappings[0].ebs[0].volume_size == 20
+    error_message = "The disk has the size that is asked for."
+  }
+
+  assert {
+    condition     = toset([for rule in aws_vpc_security_group_egress_rule.more : rule.from_port]) == toset([5432, 6379])
+    error_message = "Instances reach the ports that are asked for."
+  }
+}
+
 run "a_worker_listens_nowhere" {
   command = plan
 
