@@ -81,10 +81,10 @@ func TestModules(t *testing.T) {
 		},
 		"vendored, and ignored by git": {
 			files: []map[string]string{below("service/vendor/example.org/x/", library), {
-				".gitignore": "vendor\n", "service/go.mod": hello, "service/main.go": fmt.Sprintf(mainOf, "example.org/x"),
+				".gitignore": "vendor\ngen.go\n", "service/go.mod": hello, "service/main.go": fmt.Sprintf(mainOf, "example.org/x"), "service/gen.go": "package main\n",
 				"service/vendor/modules.txt": "# example.org/x v1.2.3\n## explicit; go 1.22\nexample.org/x\nexample.org/x/inner\n",
 			}},
-			want: vendored,
+			want: append([]string{"service/gen.go"}, vendored...),
 		},
 		"a main package below, and a package of its own": {
 			files: []map[string]string{below("shared/", library, withMod), {

@@ -57,8 +57,9 @@ type Options struct {
 
 // Bundle is everything that goes into a machine for one stage, as it was when it was loaded.
 type Bundle struct {
-	stage Stage
-	files []file // sorted by name
+	stage    Stage
+	files    []file // sorted by name
+	resolved bool   // the service's are those that the go command named, and not those that git has
 }
 
 // Load reads the files of a stage: those at the top of o.Dir, its folders of that stage and of seal, and for App the service's
@@ -175,6 +176,7 @@ func (b *Bundle) addSource(ctx context.Context, o Options) error {
 	if err != nil || m == nil || len(m.Require) == 0 {
 		return err
 	}
+	b.resolved = true
 	if err := b.CheckBuild(o); err != nil {
 		return err
 	}
@@ -245,9 +247,36 @@ func (b *Bundle) CheckBuild(o Options) error {
 	case !main:
 		problem = fmt.Sprintf("there are no Go files in %q", o.Package)
 	default:
-		return nil
+		if problem = b.ignored(o); problem == "" {
+			return nil
+		}
 	}
 	return &BuildError{Source: o.Source, Problem: problem}
+}
+
+// ignored says which Go file git ignores beside others of the service's, where the go command finds it here and would not there.
+func (b *Bundle) ignored(o Options) string {
+	if b.resolved {
+		return ""
+	}
+	has, folders := map[string]bool{}, map[string]bool{}
+	for _, f := range b.files {
+		if has[f.name] = true; isGo(f) && !strings.HasPrefix(f.name, Source+"/vendor/") {
+			folders[path.Dir(f.name)] = true
+		}
+	}
+	for _, folder := range slices.Sorted(maps.Keys(folders)) {
+		inside := strings.TrimPrefix(strings.TrimPrefix(folder, Source), "/")
+		files, _ := filepath.Glob(filepath.Join(o.Source, filepath.FromSlash(inside), "*.go"))
+		for _, file := range files {
+			name := filepath.Base(file)
+			hidden := strings.HasPrefix(name, ".") || strings.HasPrefix(name, "_") || strings.HasSuffix(name, "_test.go") || isEditorLeftover(name)
+			if text, err := os.ReadFile(file); err == nil && !hidden && !has[path.Join(folder, name)] && !bytes.Contains(text, []byte("//go:build ")) {
+				return fmt.Sprintf("git ignores its file %s, which the go command would build here", path.Join(inside, name))
+			}
+		}
+	}
+	return ""
 }
 
 func isGo(f file) bool { return strings.HasSuffix(f.name, ".go") }

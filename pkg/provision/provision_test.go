@@ -428,6 +428,8 @@ func TestCheckBuild(t *testing.T) {
 		"neither":                        {files: []string{"app.py"}, problem: "it has neither a go.mod nor an executable named build"},
 		"a build that git ignores":       {files: []string{"build*", "app.py"}, ignored: "build", problem: "git ignores its file build"},
 		"a go.mod that git ignores":      {files: []string{"go.mod", "main.go"}, ignored: "go.mod", problem: "git ignores its go.mod"},
+		"a Go file that git ignores":     {files: []string{"go.mod", "main.go", "gen.go"}, ignored: "gen.go", problem: "git ignores its file gen.go, which the go command would build here"},
+		"a test that git ignores":        {files: []string{"go.mod", "main.go", "gen_test.go"}, ignored: "gen_test.go"},
 		"a folder that is named build":   {files: []string{"build/out", "app.py"}, problem: "it has neither a go.mod nor an executable named build"},
 		"a module's build, ignored here": {files: []string{"go.mod", "main.go", "build*"}, ignored: "build"},
 	} {
