@@ -193,3 +193,17 @@ func TestEject(t *testing.T) {
 		}
 	}
 }
+
+// TestSample: what is written where there is no service is one.
+func TestSample(t *testing.T) {
+	root := t.TempDir()
+	for name, text := range sample("hello") {
+		write(t, root, map[string]string{name: text})
+	}
+	build := exec.Command("go", "build", "-o", os.DevNull, ".")
+	build.Dir = filepath.Join(root, "service")
+	build.Env = append(os.Environ(), "GOFLAGS=", "GOWORK=off", "GOPROXY=off")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
+}

@@ -45,7 +45,7 @@ func (e *TakenError) Error() string {
 	for _, x := range e.Existing {
 		taken = append(taken, x.What)
 	}
-	return fmt.Sprintf("the stack of %q would have names that are taken, by what has no tag %s=%[1]s: %s", e.App, tag.App, strings.Join(taken, ", "))
+	return fmt.Sprintf("the stack of %q would have names that are taken, by what has no tag %s=%s: %s", e.App, tag.App, e.App, strings.Join(taken, ", "))
 }
 
 // FindExisting looks for what a plan would make and what is there already, of all resources whose names the configuration chooses and
