@@ -73,6 +73,7 @@ func TestIntegrationInfraEverything(t *testing.T) {
 		if out, err := forget.CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
+		defer os.Remove(states[0] + ".backup") // Terraform's own
 		_, said, err := c.run(t, "local", "infra:apply")
 		if err != nil || strings.Count(said, "it is adopted") != len(lost) {
 			t.Fatalf("%v\n%s", err, said)
