@@ -144,6 +144,23 @@ data "aws_iam_policy_document" "plan" {
     resources = ["*"]
   }
 
+  dynamic "statement" {
+    for_each = var.zone == "" ? [] : [var.zone]
+
+    content {
+      sid = "LookAtNames"
+      actions = [
+        "acm:DescribeCertificate",
+        "acm:ListTagsForCertificate",
+        "route53:GetHostedZone",
+        "route53:ListHostedZones",
+        "route53:ListResourceRecordSets",
+        "route53:ListTagsForResource",
+      ]
+      resources = ["*"]
+    }
+  }
+
   statement {
     sid = "LookAtRoles"
     actions = [

@@ -71,7 +71,7 @@ resource "aws_lb_listener" "https" {
   load_balancer_arn = aws_lb.app[0].arn
   port              = 443
   protocol          = "HTTPS"
-  certificate_arn   = var.certificate_arn
+  certificate_arn   = local.certificate_arn
   ssl_policy        = "ELBSecurityPolicy-TLS13-1-2-2021-06"
 
   default_action {

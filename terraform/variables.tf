@@ -235,6 +235,30 @@ variable "certificate_arn" {
   }
 }
 
+variable "domain" {
+  description = "Host name of the service, for zone."
+  type        = string
+  default     = ""
+  nullable    = false
+}
+
+variable "zone" {
+  description = "Name of the public Route 53 zone in which the domain's record and certificate are made, such as example.com; empty for none."
+  type        = string
+  default     = ""
+  nullable    = false
+
+  validation {
+    condition     = var.zone == "" || var.domain == var.zone || endswith(var.domain, ".${var.zone}")
+    error_message = "zone is that of domain: example.com for www.example.com."
+  }
+
+  validation {
+    condition     = var.zone == "" || var.certificate_arn == ""
+    error_message = "zone brings a certificate of its own: leave certificate_arn out."
+  }
+}
+
 variable "client_cidrs" {
   description = "IPv4 ranges that may reach the load balancer."
   type        = set(string)

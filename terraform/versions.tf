@@ -27,6 +27,6 @@ locals {
     "ingot:app" = var.app
   }
 
-  https   = var.certificate_arn != ""
+  https   = var.certificate_arn != "" || var.zone != "" && !var.local # known before anything is made
   listens = var.port == 0 ? 0 : 1
 }

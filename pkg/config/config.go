@@ -102,7 +102,10 @@ type Fleet struct {
 	Min            int    `hcl:"min,optional" tfvar:"min_size"`                    // instances
 	Max            int    `hcl:"max,optional" tfvar:"max_size"`                    // instances
 	CertificateARN string `hcl:"certificate_arn,optional" tfvar:"certificate_arn"` // ACM certificate; with it the load balancer speaks HTTPS
-	Domain         string `hcl:"domain,optional"`                                  // host name that leads to the load balancer; a certificate needs one
+	Domain         string `hcl:"domain,optional" tfvar:"domain"`                   // host name that leads to the load balancer; a certificate needs one
+
+	// Zone is a public Route 53 zone, such as example.com, in which Domain's record and its certificate are made; empty for none.
+	Zone string `hcl:"zone,optional" tfvar:"zone"`
 
 	CPUTarget   int      `hcl:"cpu_target,optional" tfvar:"cpu_target,unless zero"`     // percent of average CPU that scaling aims at, 10–90; 0 for 60
 	DiskSize    int      `hcl:"disk_size,optional" tfvar:"disk_size,unless zero"`       // GiB of the instances' root volumes; 0 for the image's

@@ -122,6 +122,7 @@ func TestParseErrors(t *testing.T) {
 		"S3's bucket":    {"app = \"hello\"\nstate {\n  bucket = \"hello.mrap\"\n}", `ingot.hcl:3:12: state.bucket is "hello.mrap": allowed is a name that does not begin with xn--, sthree- or amzn-s3-demo-, nor end with -s3alias, --ol-s3, .mrap, --x-s3 or --table-s3, which S3 keeps for itself`},
 		"blind worker":   {"app = \"hello\"\nservice {\n  port = 0\n}\ncodedeploy {\n  enabled = false\n}", `ingot.hcl:6:13: codedeploy.enabled is false: allowed is true for a worker (service.port is 0): nothing else sees whether it works`},
 		"worker's name":  {"app = \"hello\"\nservice {\n  port = 0\n}\nfleet {\n  domain = \"www.example.com\"\n}", `ingot.hcl:3:10: service.port is 0: allowed is a port, where fleet.certificate_arn, fleet.domain or verify.path is set`},
+		"another zone":   {"app = \"hello\"\nfleet {\n  domain = \"www.example.com\"\n  zone = \"ample.com\"\n}", `ingot.hcl:4:10: fleet.zone is "ample.com": allowed is the zone of fleet.domain: example.com for www.example.com`},
 		"cpu":            {"app = \"hello\"\nfleet {\n  cpu_target = 95\n}", `ingot.hcl:3:16: fleet.cpu_target is 95: allowed is 10 to 90 percent`},
 		"disk":           {"app = \"hello\"\nfleet {\n  disk_size = -1\n}", `ingot.hcl:3:15: fleet.disk_size is -1: allowed is 1 to 16384 GiB, no less than the image's, or 0 for that`},
 		"clients":        {"app = \"hello\"\nfleet {\n  client_cidrs = [\"203.0.113.7/24\"]\n}", `ingot.hcl:3:18: fleet.client_cidrs is ["203.0.113.7/24"]: allowed is IPv4 address blocks such as "203.0.113.0/24"`},

@@ -135,6 +135,9 @@ func (c *Config) validate(at position, durations map[string]string) hcl.Diagnost
 	check(!slices.ContainsFunc(c.Fleet.EgressPorts, func(port int) bool { return port < 1 || port > 65535 || port == 443 }), "fleet.egress_ports", c.Fleet.EgressPorts, "ports from 1 to 65535; 443 is among them already")
 	check(certPattern.MatchString(c.Fleet.CertificateARN), "fleet.certificate_arn", c.Fleet.CertificateARN, "the ARN of an ACM certificate, or nothing")
 	check(domainPattern.MatchString(c.Fleet.Domain), "fleet.domain", c.Fleet.Domain, `a host name such as "www.example.com", or nothing`)
+	check(domainPattern.MatchString(c.Fleet.Zone), "fleet.zone", c.Fleet.Zone, `the name of a Route 53 zone such as "example.com", or nothing`)
+	check(c.Fleet.Zone == "" || c.Fleet.Domain == c.Fleet.Zone || strings.HasSuffix(c.Fleet.Domain, "."+c.Fleet.Zone), "fleet.zone", c.Fleet.Zone, "the zone of fleet.domain: example.com for www.example.com")
+	check(c.Fleet.Zone == "" || c.Fleet.CertificateARN == "", "fleet.certificate_arn", c.Fleet.CertificateARN, "nothing, where fleet.zone brings a certificate")
 	check(c.Fleet.CertificateARN == "" || c.Fleet.Domain != "", "fleet.domain", c.Fleet.Domain, "the host name of fleet.certificate_arn")
 
 	check(c.Rollout.MinHealthy >= 0 && c.Rollout.MinHealthy <= 100, "rollout.min_healthy", c.Rollout.MinHealthy, "0 to 100")

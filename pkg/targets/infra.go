@@ -11,9 +11,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/magefile/mage/mg"
 
 	"github.com/ingot-build/ingot/internal/lag"
+	"github.com/ingot-build/ingot/internal/loopback"
 	"github.com/ingot-build/ingot/pkg/progress"
 	"github.com/ingot-build/ingot/pkg/rollout"
 	"github.com/ingot-build/ingot/pkg/terraform"
@@ -134,7 +136,8 @@ func (i *infrastructure) noteDomain(ctx context.Context) {
 		_, incomplete := errors.AsType[*rollout.IncompleteError](err)
 		return incomplete || errors.Is(err, rollout.ErrNoFleet)
 	})
-	if err != nil || i.Fleet.Domain == "" {
+	made := i.Fleet.Zone != "" && !loopback.URL(aws.ToString(i.account.BaseEndpoint)) // the record is Terraform's
+	if err != nil || i.Fleet.Domain == "" || made {
 		return // the infrastructure is made all the same, and whoever needs the fleet says what is missing
 	}
 	if record := wantedRecord(ctx, net.DefaultResolver, i.Fleet.Domain, fleet.Balancer.Host); record != "" {

@@ -153,6 +153,51 @@ run "https_with_a_certificate" {
   }
 }
 
+run "https_with_a_zone" {
+  command = plan
+
+  variables {
+    domain = "www.example.test"
+    zone   = "example.test"
+  }
+
+  assert {
+    condition     = aws_acm_certificate.app[0].domain_name == "www.example.test" && aws_route53_record.app[0].name == "www.example.test"
+    error_message = "The domain gets a certificate and a record."
+  }
+
+  assert {
+    condition     = aws_lb_listener.https[0].port == 443 && aws_lb_listener.http[0].default_action[0].type == "redirect"
+    error_message = "With a certificate port 443 serves, and port 80 redirects."
+  }
+}
+
+run "a_zone_is_left_out_on_ones_own_machine" {
+  command = plan
+
+  variables {
+    domain = "www.example.test"
+    zone   = "example.test"
+    local  = true
+  }
+
+  assert {
+    condition     = length(aws_acm_certificate.app) == 0 && length(aws_route53_record.app) == 0 && length(aws_lb_listener.https) == 0
+    error_message = "A local cloud has no Route 53 and no ACM."
+  }
+}
+
+run "refuses_another_zone" {
+  command = plan
+
+  variables {
+    domain = "www.example.test"
+    zone   = "ample.test"
+  }
+
+  expect_failures = [var.zone]
+}
+
 run "only_the_load_balancer_reaches_instances" {
   assert {
     condition = (
