@@ -55,7 +55,7 @@ resource "aws_autoscaling_group" "app" {
   name                = var.app
   min_size            = var.released ? var.min_size : 0
   max_size            = var.max_size
-  vpc_zone_identifier = aws_subnet.public[*].id
+  vpc_zone_identifier = local.subnets[*].id
   target_group_arns   = aws_lb_target_group.app[*].arn
 
   health_check_type         = local.listens == 1 ? "ELB" : "EC2"
@@ -94,6 +94,8 @@ resource "aws_autoscaling_group" "app" {
     aws_lb_listener.http,
     aws_lb_listener.https,
     aws_route.internet,
+    aws_route.nat,
+    aws_route_table_association.private,
     aws_route_table_association.public,
     aws_vpc_security_group_egress_rule.https,
     aws_vpc_security_group_egress_rule.more,

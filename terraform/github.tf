@@ -145,6 +145,16 @@ data "aws_iam_policy_document" "plan" {
   }
 
   dynamic "statement" {
+    for_each = var.private ? ["private"] : []
+
+    content {
+      sid       = "LookAtGateways"
+      actions   = ["ec2:DescribeAddresses", "ec2:DescribeAddressesAttribute", "ec2:DescribeNatGateways"]
+      resources = ["*"]
+    }
+  }
+
+  dynamic "statement" {
     for_each = var.zone == "" ? [] : [var.zone]
 
     content {
@@ -561,7 +571,7 @@ data "aws_iam_policy_document" "deploy" {
     condition {
       test     = "ForAllValues:StringEquals"
       variable = "autoscaling:VPCZoneIdentifiers"
-      values   = aws_subnet.public[*].id
+      values   = local.subnets[*].id
     }
   }
 
@@ -614,7 +624,7 @@ data "aws_iam_policy_document" "deploy" {
   statement {
     sid       = "LaunchIn"
     actions   = ["ec2:RunInstances"]
-    resources = concat(aws_subnet.public[*].arn, ["${local.arn.ec2}:network-interface/*", aws_launch_template.app.arn])
+    resources = concat(local.subnets[*].arn, ["${local.arn.ec2}:network-interface/*", aws_launch_template.app.arn])
 
     condition {
       test     = "ArnEquals"

@@ -1,6 +1,8 @@
 # Two zones that offer the instance type, one public subnet in each. Instances have public addresses and no NAT gateway stands in front of them: a NAT
 # gateway per zone would cost more than a small fleet, and it protects nothing that the security groups do not protect
-# already, since only the load balancer may open a connection to an instance.
+# already, since only the load balancer may open a connection to an instance. Where instances shall have no public addresses all the same, or
+# one address that somebody else's firewall knows, private = true puts them into subnets of their own, behind a NAT gateway in each zone. The
+# cloud on somebody's own machine has no such gateway.
 
 data "aws_availability_zones" "available" {
   state = "available"
@@ -86,4 +88,71 @@ resource "aws_route_table_association" "public" {
 
   route_table_id = aws_route_table.public.id
   subnet_id      = aws_subnet.public[count.index].id
+}
+
+locals {
+  private = var.private && !var.local ? 2 : 0
+
+  # Where the fleet is.
+  subnets = var.private && !var.local ? aws_subnet.private : aws_subnet.public
+}
+
+resource "aws_subnet" "private" {
+  count = local.private
+
+  vpc_id            = aws_vpc.app.id
+  availability_zone = aws_subnet.public[count.index].availability_zone
+  cidr_block        = cidrsubnet(var.cidr, 2, 2 + count.index)
+
+  tags = {
+    Name = "${var.app}-private-${count.index}"
+  }
+}
+
+resource "aws_eip" "nat" {
+  count = local.private
+
+  domain = "vpc"
+
+  tags = {
+    Name = "${var.app}-nat-${count.index}"
+  }
+}
+
+resource "aws_nat_gateway" "app" {
+  count = local.private
+
+  allocation_id = aws_eip.nat[count.index].id
+  subnet_id     = aws_subnet.public[count.index].id
+
+  tags = {
+    Name = "${var.app}-${count.index}"
+  }
+
+  depends_on = [aws_route.internet]
+}
+
+resource "aws_route_table" "private" {
+  count = local.private
+
+  vpc_id = aws_vpc.app.id
+
+  tags = {
+    Name = "${var.app}-private-${count.index}"
+  }
+}
+
+resource "aws_route" "nat" {
+  count = local.private
+
+  route_table_id         = aws_route_table.private[count.index].id
+  destination_cidr_block = "0.0.0.0/0"
+  nat_gateway_id         = aws_nat_gateway.app[count.index].id
+}
+
+resource "aws_route_table_association" "private" {
+  count = local.private
+
+  route_table_id = aws_route_table.private[count.index].id
+  subnet_id      = aws_subnet.private[count.index].id
 }

@@ -289,8 +289,15 @@ variable "disk_size" {
   default     = null
 }
 
+variable "private" {
+  description = "Whether the fleet is in private subnets, behind a NAT gateway in each zone, which costs by the hour and by the gigabyte."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
 variable "cidr" {
-  description = "IPv4 range of the VPC, /16 to /24. Its first two quarters become the two public subnets."
+  description = "IPv4 range of the VPC, /16 to /24. Its first two quarters become the two public subnets, the others the private ones."
   type        = string
   default     = "10.42.0.0/16"
   nullable    = false

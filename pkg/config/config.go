@@ -107,6 +107,9 @@ type Fleet struct {
 	// Zone is a public Route 53 zone, such as example.com, in which Domain's record and its certificate are made; empty for none.
 	Zone string `hcl:"zone,optional" tfvar:"zone"`
 
+	// Private has the fleet in private subnets, behind a NAT gateway in each zone.
+	Private bool `hcl:"private,optional" tfvar:"private"`
+
 	CPUTarget   int      `hcl:"cpu_target,optional" tfvar:"cpu_target,unless zero"`     // percent of average CPU that scaling aims at, 10–90; 0 for 60
 	DiskSize    int      `hcl:"disk_size,optional" tfvar:"disk_size,unless zero"`       // GiB of the instances' root volumes; 0 for the image's
 	ClientCIDRs []string `hcl:"client_cidrs,optional" tfvar:"client_cidrs,unless zero"` // who may reach the load balancer; none for everybody

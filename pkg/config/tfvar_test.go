@@ -21,7 +21,7 @@ func TestTerraformVariables(t *testing.T) {
 	want := map[string]any{
 		"app": "hello", "port": 8080, "health_path": "/healthz", "architecture": "x86_64", "instance_type": "t3.micro",
 		"min_size": 2, "max_size": 4, "min_healthy_percentage": 50, "max_healthy_percentage": 150, "warmup": 90, "start_within": 30,
-		"certificate_arn": "", "domain": "", "zone": "", "codedeploy": true,
+		"certificate_arn": "", "domain": "", "zone": "", "private": false, "codedeploy": true,
 		"github_repository": "", "github_owner_id": "", "github_repository_id": "", "state_bucket": "",
 	}
 	if diff := cmp.Diff(want, c.TerraformVariables()); diff != "" {

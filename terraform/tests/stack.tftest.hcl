@@ -228,6 +228,38 @@ run "a_fleet_of_ones_own" {
   }
 }
 
+run "private_subnets" {
+  command = plan
+
+  variables {
+    private = true
+  }
+
+  assert {
+    condition     = length(aws_nat_gateway.app) == 2 && [for subnet in aws_subnet.private : subnet.cidr_block] == ["10.42.128.0/18", "10.42.192.0/18"]
+    error_message = "Each zone has a private subnet and a way out of its own."
+  }
+
+  assert {
+    condition     = alltrue([for subnet in aws_subnet.private : subnet.map_public_ip_on_launch == null || subnet.map_public_ip_on_launch == false])
+    error_message = "Nothing in a private subnet has a public address."
+  }
+}
+
+run "no_private_subnets_on_ones_own_machine" {
+  command = plan
+
+  variables {
+    private = true
+    local   = true
+  }
+
+  assert {
+    condition     = length(aws_nat_gateway.app) == 0 && length(aws_subnet.private) == 0
+    error_message = "A local cloud has no NAT gateways."
+  }
+}
+
 run "a_worker_listens_nowhere" {
   command = plan
 
