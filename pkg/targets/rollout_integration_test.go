@@ -70,7 +70,7 @@ func TestIntegrationRollouts(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c := newClone(t)
-			c.load(t, adapted(t, "hasty", hasten, "infra:apply", "prod"))
+			c.load(t, adapted(t, "hasty", hasten, "infra:apply", "-yes", "prod"))
 			c.must(t, "local:fault", lag)
 			c.tell(t, hasten, stories...)
 		})
