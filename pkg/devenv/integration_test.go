@@ -100,7 +100,7 @@ func (c *clone) next() Save {
 	case s := <-c.saves:
 		c.t.Log(s)
 		return s
-	case <-time.After(5 * time.Minute):
+	case <-time.After(10 * time.Minute):
 		c.t.Fatal("nothing happened")
 		return Save{}
 	}
