@@ -45,16 +45,6 @@ output "subnet_ids" {
   value       = aws_subnet.public[*].id
 }
 
-output "private_subnet_ids" {
-  description = "IDs of the private subnets, in the order of their zones; empty without private = true."
-  value       = aws_subnet.private[*].id
-}
-
-output "nat_addresses" {
-  description = "Public addresses that the fleet's connections come from, with private = true."
-  value       = aws_eip.nat[*].public_ip
-}
-
 output "instance_security_group_id" {
   description = "ID of the instances' security group, for the rules of a database or a cache."
   value       = aws_security_group.instance.id
