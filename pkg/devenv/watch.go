@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -126,13 +127,14 @@ func (e *events) hint() {
 	}
 }
 
-// addBelow watches a folder and those in it, but git's. What is no folder, or gone, is nothing to watch.
+// addBelow watches a folder and those in it, but hidden ones, as git's and those in which Ingot itself writes all the time, and Node's packages.
+// What the service has in such a one is watched all the same, by its files. What is no folder, or gone, is nothing to watch.
 func (e *events) addBelow(folder string) {
 	_ = filepath.WalkDir(folder, func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || !entry.IsDir() {
 			return nil
 		}
-		if entry.Name() == ".git" {
+		if base := entry.Name(); strings.HasPrefix(base, ".") || base == "node_modules" {
 			return fs.SkipDir
 		}
 		_ = e.notify.Add(name)

@@ -202,7 +202,9 @@ func TestEvents(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	must(os.MkdirAll(filepath.Join(root, ".git", "objects"), 0o755))
+	for _, folder := range []string{".git/objects", ".ingot/objects", "web/node_modules/objects"} {
+		must(os.MkdirAll(filepath.Join(root, folder), 0o755))
+	}
 	e, err := newEvents()
 	must(err)
 	defer e.notify.Close()
@@ -228,6 +230,8 @@ func TestEvents(t *testing.T) {
 	for len(e.hints) > 0 {
 		<-e.hints
 	}
+	must(os.MkdirAll(filepath.Join(root, ".cache", "objects"), 0o755))
+	expect("a hidden folder")
 	write("sub/sub/c.go")
 	expect("a file in a new folder")
 	e.notify.Errors <- fsnotify.ErrEventOverflow
