@@ -388,9 +388,17 @@ printf '[Service]\nExecStart=/usr/bin/sleep infinity\n[Install]\nWantedBy=multi-
 		}
 		m.must(t, `sed -i 's,^START_WITHIN=.*,START_WITHIN="20",' /etc/ingot/release; ingot-check`)
 		m.must(t, "rm -r "+dropin+"; systemctl daemon-reload; systemctl restart app; "+app, env("PORT=80", "START_WITHIN=120")...)
-		if got := m.must(t, "grep START_WITHIN /etc/ingot/release; ingot-check"); got != `START_WITHIN="120"` {
+		if got := m.must(t, "grep START_WITHIN /etc/ingot/release; ingot-check; systemctl show -P TimeoutStartUSec app"); got != "START_WITHIN=\"120\"\n2min" {
 			t.Errorf("recorded is %q", got)
 		}
+		// One that says when it is ready is waited for until it does.
+		m.must(t, "mkdir "+dropin+`; printf '[Service]\nType=notify\nNotifyAccess=all\nExecStart=\nExecStart=/bin/sh -c "sleep 3; systemd-notify --ready; exec /opt/app/bin/service"\n' >`+
+			dropin+"/notify.conf; systemctl daemon-reload; systemctl --no-block restart app; sleep 1")
+		if got := m.mustFail(t, "ingot-check 0"); !strings.HasSuffix(got, "ingot-check: app.service is activating\n") {
+			t.Errorf("before it is ready: %q", got)
+		}
+		m.must(t, "ingot-check 20")
+		m.must(t, "rm -r "+dropin+"; systemctl daemon-reload; systemctl restart app; ingot-check")
 	})
 
 	t.Run("agent", func(t *testing.T) { testAgent(t, m) })

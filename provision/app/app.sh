@@ -50,12 +50,15 @@ main() {
   fi
   [[ ! -f $work/packages || -n ${CACHE:-} ]] || remove_build_packages
   own_units >"$work/units"
+  # For a service that tells systemd when it is ready (Type=notify); no other one takes long to start.
+  printf '[Service]\nTimeoutStartSec=%s\n' "${START_WITHIN:-30}" >"$work/start-within"
   printf 'RELEASE="%s"\nPORT="%s"\nHEALTH="%s"\nSTART_WITHIN="%s"\n' "$RELEASE" "$PORT" "$HEALTH" "${START_WITHIN:-30}" >"$work/release"
 
   local changed
   changed=$(
     install_tree "$here/root"
     install_app
+    install_file "$work/start-within" /etc/systemd/system/app.service.d/start-within.conf
     install_file "$work/release" /etc/ingot/release
     install_file "$work/units" /etc/ingot/units
   )
