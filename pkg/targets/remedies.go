@@ -130,6 +130,9 @@ func remedy(err error) string {
 	if e, ok := errors.AsType[*terraform.MovedStateError](err); ok {
 		return fmt.Sprintf(": set state { bucket = %q } in ingot.hcl again; where that bucket's state is not wanted any more, remove %s", e.Bucket, e.File)
 	}
+	if _, ok := errors.AsType[*terraform.TakenError](err); ok {
+		return "; nothing was made: choose another app in ingot.hcl, or give what is this application's that tag, and run mage infra:apply again, which adopts it"
+	}
 	if _, ok := errors.AsType[*terraform.StateConflictError](err); ok {
 		return ": remove the one that is not wanted (infra:destroy without state { bucket } in ingot.hcl removes the first), or choose another bucket"
 	}

@@ -40,6 +40,7 @@ func TestAdvise(t *testing.T) {
 		"nothing known":          {stop, "ended by SIGINT"},
 		"no fleet":               {fmt.Errorf("%w is tagged ingot:app=hello", rollout.ErrNoFleet), "no Auto Scaling group is tagged ingot:app=hello: run: mage infra:apply"},
 		"no listener":            {&rollout.IncompleteError{Lack: "load balancer has no listener"}, "load balancer has no listener: run: mage infra:apply"},
+		"a name that is taken":   {&terraform.TakenError{App: "hello", Existing: []terraform.Existing{{What: `load balancer "hello"`}}}, `the stack of "hello" would have names that are taken, by what has no tag ingot:app=hello: load balancer "hello"; nothing was made: choose another app in ingot.hcl, or give what is this application's that tag, and run mage infra:apply again, which adopts it`},
 		"no CodeDeploy":          {fmt.Errorf("get parameter: %w", codedeploy.ErrNotSetUp), "get parameter: CodeDeploy is not set up; set it up with: mage infra:apply"},
 		"not noted":              {&rollout.PointerError{Release: "r2", Err: stop}, `release "r2" serves, but is not noted as the current one: ended by SIGINT; run the same command again`},
 		"rolled back":            {fmt.Errorf("%w\n  the release before serves on every instance again", rollout.ErrReverted), "release was rolled back\n  the release before serves on every instance again; mend this one, and run the same command again"},
