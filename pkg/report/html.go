@@ -61,6 +61,24 @@ func (r Report) html(w io.Writer) error {
 	return pageTemplate.Execute(w, p)
 }
 
+// Why is the cause in a line, without what the page says anyway: which release it was.
+func (p page) Why() string {
+	line, _, _ := strings.Cut(p.Cause, "\n")
+	return strings.TrimPrefix(line, fmt.Sprintf("roll out release %q: ", p.Release))
+}
+
+// Evidence is what was seen of the cause.
+func (p page) Evidence() string {
+	_, rest, _ := strings.Cut(p.Cause, "\n")
+	return rest
+}
+
+// shortEvidence is how many lines are shown without being asked for.
+const shortEvidence = 6
+
+// Short tells whether the evidence is little enough to be read at once.
+func (p page) Short() bool { return strings.Count(p.Evidence(), "\n") < shortEvidence }
+
 func percentOf(part, whole float64) percent {
 	if whole <= 0 {
 		return 0
