@@ -229,9 +229,13 @@ func (d *dev) create(ctx context.Context, tag, base string, labels map[string]st
 		Name: d.name(), Image: tag, Hostname: d.App + "-dev", Labels: labels,
 		Ports:  ports,
 		Mounts: []machine.Mount{{Volume: d.cache(), Target: cacheFolder}, {Target: folder}},
-		Files:  machine.Seed{InstanceID: "i-" + base[:fingerprintLength]}.Files(),
+		Files:  append(machine.Seed{InstanceID: "i-" + base[:fingerprintLength]}.Files(), quickStop),
 	})
 }
+
+// quickStop has the service ended a second after it was told to end. In production it has the time that requests in flight need; here a
+// page that is open on a stream of events would hold up every save for as long.
+var quickStop = machine.File{Path: "/etc/systemd/system/" + appUnit + ".d/zz-dev.conf", Data: []byte("[Service]\nTimeoutStopSec=1s\n")}
 
 // attach starts the agent and follows the journal, until detach.
 func (d *dev) attach(ctx context.Context, to machine.Info) {

@@ -197,6 +197,22 @@ func TestIntegrationDev(t *testing.T) {
 	must(t, os.Remove(filepath.Join(c.o.Source, "other.go")))
 	c.serves("Servus", "-service/other.go")
 
+	t.Log("a page that is open holds up nothing")
+	const routes = "routes := http.NewServeMux()\n"
+	c.edit("service/handler.go", routes, routes+
+		"\troutes.HandleFunc(\"GET /stream\", func(w http.ResponseWriter, r *http.Request) {\n\t\tfmt.Fprintf(w, \"%8192d\", 0)\n\t\t<-r.Context().Done()\n\t})\n")
+	c.serves("Servus", "service/handler.go")
+	stream, err := http.Get(c.o.URL() + "/stream")
+	must(t, err)
+	c.edit("service/main.go", `"Servus"`, `"Servus!"`)
+	c.serves("Servus!", "service/main.go")
+	if _, err := io.ReadAll(stream.Body); err == nil {
+		t.Error("the stream has ended well")
+	}
+	stream.Body.Close()
+	c.edit("service/main.go", `"Servus!"`, `"Servus"`)
+	c.serves("Servus", "service/main.go")
+
 	t.Log("ignored files are nothing")
 	c.write(".gitignore", "*.out\n")
 	c.write("service/build.out", "ignored")

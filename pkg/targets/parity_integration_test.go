@@ -21,7 +21,7 @@ import (
 var same = map[string]string{
 	"packages":                "dpkg-query -W",
 	"unit files":              "systemctl list-unit-files --no-legend",
-	"the service's unit":      "systemctl cat app.service",
+	"the service's unit":      `systemctl cat app.service | sed '\,/zz-dev.conf$,,/^$/d'`, // which ends requests in flight at a save
 	"how it runs":             "systemctl show app.service -p ActiveState,DynamicUser,ProtectSystem,CapabilityBoundingSet,SystemCallFilter,Restart",
 	"users and groups":        "getent passwd; getent group",
 	"the service":             "sha256sum /opt/app/bin/service",
@@ -35,8 +35,10 @@ var same = map[string]string{
 
 // ofOneMachine are the settings in which the two differ, as paths in /etc, and why. Nothing else may.
 var ofOneMachine = map[string]string{
-	"./ingot/release":  "the release: a save's digest in one, the AMI's name in the other",
-	"./ingot/base":     "the base image's fingerprint, which counts the parent AMI too",
+	"./ingot/release": "the release: a save's digest in one, the AMI's name in the other",
+	"./ingot/base":    "the base image's fingerprint, which counts the parent AMI too",
+	"./systemd/system/app.service.d/zz-dev.conf": "a save does not wait for requests in flight, as a release does",
+
 	"./ssh/ssh_host_*": "seal removes host keys, and each machine makes its own at its first boot",
 	"./machine-id":     "seal empties it, and each machine makes its own at its first boot",
 	"./hostname":       "the network's name for the machine",
