@@ -53,7 +53,7 @@ func Init(ctx context.Context, o Options) error {
 	for _, f := range service.files(o.App) {
 		files[f.name] = f.text
 	}
-	if err := o.write(files); err != nil {
+	if err := Write(o.Root, files, o.Out); err != nil {
 		return err
 	}
 	if err := o.ignore("/.ingot/", "/bin/"); err != nil {
@@ -146,10 +146,10 @@ func (s *Service) build() string {
 	return strings.Join(append(lines, command, "END", `chmod +x "$OUT/bin/service"`, ""), "\n")
 }
 
-// write writes files that are not there, those of a script executable, and says so of each.
-func (o Options) write(files map[string]string) error {
+// Write writes files below root that are not there, those of a script executable, and tells out of each.
+func Write(root string, files map[string]string, out io.Writer) error {
 	for _, name := range sortedKeys(files) {
-		file := filepath.Join(o.Root, filepath.FromSlash(name))
+		file := filepath.Join(root, filepath.FromSlash(name))
 		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 			return err
 		}
@@ -159,7 +159,7 @@ func (o Options) write(files map[string]string) error {
 		}
 		f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 		if errors.Is(err, fs.ErrExist) {
-			fmt.Fprintf(o.Out, "kept   %s\n", name)
+			fmt.Fprintf(out, "kept   %s\n", name)
 			continue
 		}
 		if err != nil {
@@ -169,7 +169,7 @@ func (o Options) write(files map[string]string) error {
 		if err := errors.Join(err, f.Close()); err != nil {
 			return err
 		}
-		fmt.Fprintf(o.Out, "wrote  %s\n", name)
+		fmt.Fprintf(out, "wrote  %s\n", name)
 	}
 	return nil
 }

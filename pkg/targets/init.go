@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"github.com/ingot-build/ingot"
+	"github.com/ingot-build/ingot/internal/owned"
 	"github.com/ingot-build/ingot/internal/scaffold"
 )
 
@@ -23,7 +24,7 @@ func Init(ctx context.Context,
 		options.App = *app
 	}
 	if eject != nil {
-		return inRoot(ctx, func(root string) error { return scaffold.Eject(ingot.Files(), root, *eject, os.Stderr) })
+		return inRoot(ctx, func(root string) error { return owned.Eject(ingot.Files(), root, *eject, os.Stderr) })
 	}
 	return scaffold.Init(ctx, options)
 }
@@ -31,7 +32,7 @@ func Init(ctx context.Context,
 // Diff shows which of Ingot's files this repository has as its own, and how those differ from Ingot's of this version.
 func Diff(ctx context.Context) error {
 	return inRoot(ctx, func(root string) error {
-		text, same, err := scaffold.Diff(ingot.Files(), root)
+		text, same, err := owned.Diff(ingot.Files(), root)
 		fmt.Fprint(os.Stdout, text)
 		for _, name := range same {
 			fmt.Fprintf(os.Stderr, "%s is as Ingot's: without it nothing changes\n", name)

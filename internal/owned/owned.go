@@ -1,4 +1,5 @@
-package scaffold
+// Package owned tells which of the files that come with Ingot a repository has as its own, and makes one its own.
+package owned
 
 import (
 	"errors"
@@ -12,6 +13,8 @@ import (
 
 	"github.com/agext/levenshtein"
 	"github.com/aymanbagabas/go-udiff"
+
+	"github.com/ingot-build/ingot/internal/scaffold"
 )
 
 // Eject writes a file of core's, or all of a folder's, at the same path below root, where it is the repository's own from then on. It
@@ -36,7 +39,7 @@ func Eject(core fs.FS, root, name string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	return Options{Root: root, Out: out}.write(files)
+	return scaffold.Write(root, files, out)
 }
 
 // nearest is the path of core's that is most like a name.
