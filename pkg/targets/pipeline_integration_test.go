@@ -560,7 +560,7 @@ func TestIntegrationBadInput(t *testing.T) {
 		"no region":      {settings: "app = \"hello\"\nregion = \"mars-north-1\"\n", args: []string{"local", "base"}, want: "mars-north-1"},
 		"bad template":   {template: "source \"amazon-ebs\" {\n", args: []string{"local", "base"}, want: "packer"},
 		"before apply":   {args: []string{"local", "prod"}, want: "mage local infra:apply"},
-		"no such flag":   {args: []string{"local", "base", "-json"}, want: "base takes no flag, and so not -json"},
+		"no such flag":   {args: []string{"local", "infra:plan", "-json"}, want: "infra:plan takes no flag, and so not -json"},
 		"no value":       {args: []string{"local", "prod", "-image="}, want: "the flag -image of prod has no value: -image=VALUE"},
 		"a slip":         {args: []string{"local", "rehearse", "statsu"}, want: `there is no target "statsu": did you mean status?`},
 		"no build":       {settings: "app = \"hello\"\nservice {\n  source = \"docs\"\n}\n", args: []string{"local", "app"}, want: "it has neither a go.mod nor an executable named build; a Go module is built by itself"},
