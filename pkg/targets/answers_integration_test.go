@@ -135,7 +135,7 @@ func outOfReach(t *testing.T, c *clone) {
 
 func deadDomain(t *testing.T, c *clone) {
 	c.settle(t, "fleet {\n  domain = \"www.example.test\"\n}\n")
-	c.says(t, true, []string{"www.example.test does not lead to the load balancer yet", "www.example.test. A 127."}, "local", "infra:apply")
+	c.says(t, true, []string{"www.example.test does not lead to the load balancer yet", "www.example.test. A 127."}, "local", "infra:apply", "-yes") // the rule of the story before goes
 	c.edit(t, greetingFile, `greeting = ".*"`, `greeting = "Good heavens"`)
 	c.must(t, "local", "prod")
 	if r := c.lastReport(t); r.Unseen != "" || r.Totals.Failed != 0 || r.Totals.Requests == 0 || r.URL != "http://www.example.test" && !strings.HasPrefix(r.URL, "http://www.example.test:") {
