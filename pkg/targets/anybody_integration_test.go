@@ -269,8 +269,6 @@ func TestIntegrationWorker(t *testing.T) {
 		own: []string{units + "report.timer", units + "report.service"}, init: "a Go module",
 	}
 	c := s.begin(t)
-	c.load(t, released(t)) // of a service that listens, which is given up
-	c.forgetRelease(t)
 	c.write(t, "ingot.hcl", "app = \"hello\"\n\nservice {\n  port = 0\n}\n")
 	if out := c.must(t, "rehearse"); !strings.Contains(out, "works on every instance") {
 		t.Errorf("rehearse prints\n%s", out)
