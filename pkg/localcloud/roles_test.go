@@ -50,7 +50,7 @@ type clients struct {
 
 func clientsOf(endpoint, region string, provider aws.CredentialsProvider) clients {
 	config := aws.Config{
-		Region: region, BaseEndpoint: &endpoint, Credentials: provider, Retryer: func() aws.Retryer { return aws.NopRetryer{} },
+		Region: region, BaseEndpoint: &endpoint, Credentials: provider, // a connection that is reset is tried again; what is refused is not
 	}
 	return clients{
 		sdkautoscaling.NewFromConfig(config), sdkcloudwatch.NewFromConfig(config), sdkcodedeploy.NewFromConfig(config),
