@@ -125,8 +125,9 @@ func (c *chores) unitTests(ctx context.Context, took *timings) error {
 	return c.goTest(ctx, took, "service tests", c.path(c.Service.Source), nil, "-race", "./...")
 }
 
-// testsPerCPU is how many tests with real tools run at once for each processor: with two the processors are idle for a third of the time.
-const testsPerCPU = 3
+// testsAtOnce is how many tests with real tools run at once: with two for each processor those are idle for a third of the time, and with
+// three a test that has to wait for a compiler may wait for minutes.
+func testsAtOnce() int { return runtime.NumCPU() * 5 / 2 }
 
 // integrationTests run those packages that have tests with real tools. Those of the targets take the longest by far, so the others run
 // beside them. Most of what they do is to wait, so more of them run at a time than there are processors.
@@ -135,7 +136,7 @@ func (c *chores) integrationTests(ctx context.Context, took *timings, env ...str
 	if err != nil {
 		return err
 	}
-	args := []string{"-tags=integration", "-p=2", fmt.Sprintf("-parallel=%d", testsPerCPU*runtime.NumCPU()), "-count=1", "-timeout=45m"}
+	args := []string{"-tags=integration", "-p=2", fmt.Sprintf("-parallel=%d", testsAtOnce()), "-count=1", "-timeout=45m"}
 	return c.goTest(ctx, took, "tests with real tools", c.Root, env, append(args, packages...)...)
 }
 
