@@ -21,7 +21,7 @@ import (
 var same = map[string]string{
 	"packages":                "dpkg-query -W",
 	"unit files":              "systemctl list-unit-files --no-legend",
-	"the service's unit":      `systemctl cat app.service | sed '\,/zz-dev.conf$,,/^$/d'`, // which ends requests in flight at a save
+	"the service's unit":      `systemctl cat app.service | sed '\,/zz-dev.conf$,,/^$/d' | grep .`, // which ends requests in flight at a save
 	"how it runs":             "systemctl show app.service -p ActiveState,DynamicUser,ProtectSystem,CapabilityBoundingSet,SystemCallFilter,Restart",
 	"users and groups":        "getent passwd; getent group",
 	"the service":             "sha256sum /opt/app/bin/service",
