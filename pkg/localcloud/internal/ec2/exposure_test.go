@@ -138,6 +138,9 @@ func TestRelayCloses(t *testing.T) {
 	e, at := exposed(t, echo(t), "0.0.0.0/0")
 	open := dial(t, at())
 	io.WriteString(open, "hello")
+	for len(connections(e)) < 2 { // both sides of it: one that nobody has taken yet goes with the listener
+		time.Sleep(time.Millisecond)
+	}
 
 	// The rule goes: no new connections, but the open one goes on.
 	e.apply(func() (map[netip.AddrPort]door, map[netip.Addr]bool) {
