@@ -3,6 +3,7 @@ package scaffold
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,6 +15,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/ingot-build/ingot/pkg/command"
 )
 
 // Service is what a repository's service looks like from outside.
@@ -163,7 +166,7 @@ func lookNode(dir string) (*Service, error) {
 	if err := json.Unmarshal(data, &manifest); err != nil {
 		return nil, fmt.Errorf("read package.json: %w", err)
 	}
-	s := &Service{What: "a Node service, by its package.json", Packages: []string{"nodejs"}, Command: "node " + or(manifest.Main, "index.js")}
+	s := &Service{What: "a Node service, by its package.json", Packages: []string{"nodejs"}, Command: "node " + cmp.Or(manifest.Main, "index.js")}
 	if start := manifest.Scripts["start"]; start != "" {
 		s.Command = start
 	}
@@ -261,24 +264,5 @@ func shellCommand(text string) string {
 	if json.Unmarshal([]byte(text), &words) != nil {
 		return text
 	}
-	for i, word := range words {
-		words[i] = quote(word)
-	}
-	return strings.Join(words, " ")
-}
-
-var plain = regexp.MustCompile(`^[A-Za-z0-9@%+=:,./_-]+$`)
-
-func quote(word string) string {
-	if plain.MatchString(word) {
-		return word
-	}
-	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
-}
-
-func or(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
+	return command.Quote(words)
 }

@@ -1,12 +1,5 @@
 package scaffold
 
-import (
-	"maps"
-	"slices"
-)
-
-func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }
-
 // sample is a small service, for a repository that has none.
 func sample(app string) map[string]string {
 	return map[string]string{

@@ -9,11 +9,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -50,9 +52,7 @@ func Init(ctx context.Context, o Options) error {
 	} else {
 		fmt.Fprintf(o.Out, "The service is in %q; this takes it for %s.\n", service.Source, service.What)
 	}
-	for _, f := range service.files(o.App) {
-		files[f.name] = f.text
-	}
+	maps.Copy(files, service.files(o.App))
 	if err := Write(o.Root, files, o.Out); err != nil {
 		return err
 	}
@@ -78,20 +78,19 @@ func appName(folder string) string {
 	return name
 }
 
-type named struct{ name, text string }
-
-// files are those of a repository's own that its service wants.
-func (s *Service) files(app string) []named {
+// files are those of a repository's own that its service wants, by their paths.
+func (s *Service) files(app string) map[string]string {
 	settings := fmt.Sprintf("app = %q\n", app)
-	var service []named
+	type setting struct{ name, text string }
+	var service []setting
 	if s.Source != "service" {
-		service = append(service, named{"source", fmt.Sprintf("%q", s.Source)})
+		service = append(service, setting{"source", fmt.Sprintf("%q", s.Source)})
 	}
 	if s.Package != "" {
-		service = append(service, named{"package", fmt.Sprintf("%q", s.Package)})
+		service = append(service, setting{"package", fmt.Sprintf("%q", s.Package)})
 	}
 	if s.Port != 0 && s.Port != 8080 {
-		service = append(service, named{"port", fmt.Sprint(s.Port)})
+		service = append(service, setting{"port", fmt.Sprint(s.Port)})
 	}
 	if len(service) > 0 {
 		width := 0
@@ -104,12 +103,12 @@ func (s *Service) files(app string) []named {
 		}
 		settings += "}\n"
 	}
-	files := []named{{"ingot.hcl", settings}, {"magefiles/magefile.go", magefile}}
+	files := map[string]string{"ingot.hcl": settings, "magefiles/magefile.go": magefile}
 	if s.Command != "" {
-		files = append(files, named{path.Join(s.Source, "build"), s.build()})
+		files[path.Join(s.Source, "build")] = s.build()
 	}
 	if len(s.Packages) > 0 {
-		files = append(files, named{"provision/base/packages", strings.Join(s.Packages, "\n") + "\n"})
+		files["provision/base/packages"] = strings.Join(s.Packages, "\n") + "\n"
 	}
 	return files
 }
@@ -148,7 +147,7 @@ func (s *Service) build() string {
 
 // Write writes files below root that are not there, those of a script executable, and tells out of each.
 func Write(root string, files map[string]string, out io.Writer) error {
-	for _, name := range sortedKeys(files) {
+	for _, name := range slices.Sorted(maps.Keys(files)) {
 		file := filepath.Join(root, filepath.FromSlash(name))
 		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 			return err

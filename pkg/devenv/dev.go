@@ -274,11 +274,7 @@ func (d *dev) changed(s state) []string {
 	d.seen = now
 	var paths []string
 	for _, name := range changed {
-		b := s.app
-		if b.Path(name) == "" {
-			b = s.base
-		}
-		paths = append(paths, d.displayPath(d.pathIn(b, name)))
+		paths = append(paths, d.displayPath(d.pathIn(name, s.app, s.base)))
 	}
 	for _, name := range removed {
 		paths = append(paths, "-"+d.displayPath(d.path(name)))

@@ -23,10 +23,13 @@ func (o Options) displayPath(path string) string {
 	return short
 }
 
-// pathIn is where a file of a bundle lies on this machine's disk: a package of another module, for one, is not where the machine has it.
-func (o Options) pathIn(b *provision.Bundle, name string) string {
-	if path := b.Path(name); path != "" {
-		return path
+// pathIn is where a file of one of the bundles lies on this machine's disk: a package of another module, for one, is not where the machine
+// has it.
+func (o Options) pathIn(name string, bundles ...*provision.Bundle) string {
+	for _, b := range bundles {
+		if path := b.Path(name); path != "" {
+			return path
+		}
 	}
 	return o.path(name)
 }
@@ -57,7 +60,7 @@ func (o Options) hostOutput(b *provision.Bundle, folder, output string) string {
 		if !strings.Contains(filepath.Base(m[2]), ".") { // "line 3:" and such
 			return at
 		}
-		return m[1] + o.displayPath(o.pathIn(b, path.Join(provision.Source, m[2]))) + ":" + m[3] + m[4] + ":"
+		return m[1] + o.displayPath(o.pathIn(path.Join(provision.Source, m[2]), b)) + ":" + m[3] + m[4] + ":"
 	})
 	for _, name := range []string{provision.Source, provision.Tree} {
 		inside := regexp.MustCompile(regexp.QuoteMeta(folder+"/"+name) + `(/[^\s:"']*)?`)

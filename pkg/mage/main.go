@@ -33,18 +33,22 @@ import (
 
 func main() {
 	args := os.Args[1:]
-	if root := rootOf("."); !hasMagefiles(".") && root != "" && len(args) > 0 && args[0] != "init" { // in a folder of a repository's
-		if err := os.Chdir(root); err != nil {
-			fmt.Fprintln(os.Stderr, "Error:", err)
-			os.Exit(1)
-		}
-	}
 	if !hasMagefiles(".") {
-		if err := begin(args); err != nil {
+		var err error
+		root := rootOf(".")
+		inside := root != "" && len(args) > 0 && args[0] != "init" // a folder of a repository's
+		if inside {
+			err = os.Chdir(root)
+		} else {
+			err = begin(args)
+		}
+		if err != nil {
 			fmt.Fprintln(os.Stderr, "Error:", err)
 			os.Exit(1)
 		}
-		return
+		if !inside {
+			return
+		}
 	}
 	about := helpWanted(args)
 	lists := slices.Equal(args, []string{"-l"}) || len(args) == 0

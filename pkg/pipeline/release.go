@@ -258,16 +258,12 @@ func (r *release) rollOut(ctx context.Context) (err error) {
 // probe asks the load balancer until the returned function is called, where a release serves already. Nothing is recorded
 // where it has never been reached from here: that is no failure that a user sees.
 func (r *release) probe(ctx context.Context) (stop func()) {
-	if r.fleet.Desired == 0 {
+	if r.fleet.Desired == 0 || r.fleet.URL == "" { // nothing serves, or nowhere
 		return func() {}
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	var asking sync.WaitGroup
 	o := r.roller(r.settings.Rollout).ProbeOptions(r.fleet)
-	if o.URL == "" { // a worker's
-		cancel()
-		return cancel
-	}
 	o.Rate = probeRate
 	asking.Go(func() { probe.Stream(ctx, o, onceReached(r.recorder.Sample)) })
 	return func() {

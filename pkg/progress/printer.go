@@ -34,10 +34,10 @@ type drawing struct {
 	stop   chan struct{}                    // ends the redrawing; nil without a terminal
 }
 
-// New returns a Printer for w. When w is a terminal, running stages are drawn live.
+// New returns a Printer for w. When w is a terminal that can move its cursor, running stages are drawn live.
 func New(w io.Writer) *Printer {
 	p := &Printer{w: w}
-	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) && canDraw(os.Getenv("TERM")) {
+	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb" {
 		p.size = func() (int, int) {
 			columns, rows, err := term.GetSize(int(f.Fd()))
 			if err != nil {
@@ -48,9 +48,6 @@ func New(w io.Writer) *Printer {
 	}
 	return p
 }
-
-// canDraw tells whether a terminal of that kind, as TERM names it, can move its cursor.
-func canDraw(kind string) bool { return kind != "dumb" }
 
 // Begin implements Reporter.
 func (p *Printer) Begin(s *Stage) {

@@ -108,9 +108,8 @@ type goPackage struct {
 }
 
 type goModule struct {
-	Path, Version, Dir, GoVersion string
-	Main                          bool
-	Replace                       *goModule
+	Path, Version, GoVersion string
+	Replace                  *goModule
 }
 
 // addModule adds the packages that the main package needs: those of its own module where they are, and those of others in the

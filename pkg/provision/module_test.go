@@ -66,15 +66,15 @@ func TestModules(t *testing.T) {
 		fails string
 	}{
 		"a folder beside it": {
-			files: []map[string]string{below("shared/", library, withMod), {
-				"service/go.mod": hello + "\nreplace example.org/x => ../shared\n", "service/main.go": fmt.Sprintf(mainOf, "example.org/x"),
+			files: []map[string]string{below("library/", library, withMod), {
+				"service/go.mod": hello + "\nreplace example.org/x => ../library\n", "service/main.go": fmt.Sprintf(mainOf, "example.org/x"),
 				"service/README.md": "", "service/main_test.go": "package main\n", "service/other/o.go": "package other\n",
 			}},
 			want: vendored,
 		},
 		"a workspace": {
-			files: []map[string]string{below("shared/", library, withMod), {
-				"go.work": "go 1.24\n\nuse ./service\nuse ./shared\n", "service/go.mod": "module example.org/hello\n\ngo 1.24\n\nrequire example.org/x v0.0.0\n",
+			files: []map[string]string{below("library/", library, withMod), {
+				"go.work": "go 1.24\n\nuse ./service\nuse ./library\n", "service/go.mod": "module example.org/hello\n\ngo 1.24\n\nrequire example.org/x v0.0.0\n",
 				"service/main.go": fmt.Sprintf(mainOf, "example.org/x"),
 			}},
 			want: vendored,
@@ -87,8 +87,8 @@ func TestModules(t *testing.T) {
 			want: append([]string{"service/gen.go"}, vendored...),
 		},
 		"a main package below, and a package of its own": {
-			files: []map[string]string{below("shared/", library, withMod), {
-				"service/go.mod":            hello + "\nreplace example.org/x => ../shared\n",
+			files: []map[string]string{below("library/", library, withMod), {
+				"service/go.mod":            hello + "\nreplace example.org/x => ../library\n",
 				"service/cmd/hello/main.go": fmt.Sprintf(mainOf, "example.org/hello/x"), "service/x/x.go": "package x\n\nimport \"example.org/x/inner\"\n\nconst Name = inner.Name\n",
 			}},
 			pkg: "./cmd/hello",

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ingot-build/ingot/pkg/command"
 	"github.com/ingot-build/ingot/pkg/localcloud"
 )
 
@@ -112,11 +113,8 @@ func TestIntegrationOddMachines(t *testing.T) {
 func within(t *testing.T, program string, args ...string) string {
 	t.Helper()
 	cmd := append(asRoot(t.Context(), args...).Args, program)
-	for i, word := range cmd {
-		cmd[i] = "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
-	}
 	script := filepath.Join(t.TempDir(), filepath.Base(program))
-	if err := os.WriteFile(script, []byte("#!/bin/sh\nexec "+strings.Join(cmd, " ")+` "$@"`+"\n"), 0o755); err != nil {
+	if err := os.WriteFile(script, []byte("#!/bin/sh\nexec "+command.Quote(cmd)+` "$@"`+"\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	return script
